@@ -21,6 +21,7 @@ namespace {
 
 // A training on a set with class names writes them beside its checkpoint.
 void check_class_names(const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles) {
+  // The same number of classes in another order would give a plausible but wrong accuracy.
   for (const auto& ensemble : ensembles) {
     const auto file = (std::filesystem::path(ensemble.path).parent_path() / kRunClassFile).string();
     if (path_exists(file)) set.check_class_names(read_class_file(file), file);
@@ -31,6 +32,8 @@ void check_set(const EvaluationSet* set, const std::vector<LoadedEnsemble>& ense
                bool labelled) {
   if (!set) return;
   for (const auto& ensemble : ensembles) ensemble.networks->check_input(*set, ensemble.path);
+
+  // Class names and the range of labels matter only where labels are compared with predictions.
   if (!labelled) return;
   check_class_names(*set, ensembles);
   set->check_labels(ensembles.front().classes());
@@ -60,11 +63,15 @@ void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSe
 
   for (const auto& test : sets.tests) {
     for (const auto& file : test.files) {
+      // The same networks read all sets, so the in-distribution set decides the shape.
       DISSENT_CHECK(file->input_shape() == sets.id->input_shape(), kUsage,
                     "evaluate.sets: {}: expected inputs [{}] as in the in-distribution set, found "
                     "[{}] after its transform \"{}\"",
                     test.spec.name, fmt::join(sets.id->input_shape(), ", "),
                     fmt::join(file->input_shape(), ", "), test.spec.transform);
+
+      // Labels of a set with some of the classes may be numbered within these: check_subset()
+      // checks their range.
       const bool all_classes = test.spec.classes.empty();
       check_set(file.get(), ensembles, test.labelled() && all_classes);
       if (!all_classes) check_subset(test.spec, *file, ensembles);
@@ -77,6 +84,8 @@ void check_sets(const std::vector<LoadedEnsemble>& ensembles, const EvaluationSe
 void fill_caches(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles,
                  const EvaluationSet* set, const EvaluateConfig& config, bool show_progress) {
   if (!set || config.evaluate.logits_cache == CacheDtype::kNone) return;
+
+  // Plans without columns: the pass computes outputs only to store them.
   run_pass(comm, *set, ensembles, std::vector<ColumnPlan>(ensembles.size()), config.outputs(),
            show_progress);
 }
@@ -91,7 +100,7 @@ void check_members(const EvaluateOptions& options, int64_t members, const std::s
                 "evaluate.diversity: expected an ensemble of at least 2 members, found {} with {}",
                 path, members);
 
-  // Some scores are deviations over members.
+  // Some scores are deviations over members, which one member does not have.
   for (const auto& name : options.scores)
     for (const auto& score : scores::score_table())
       DISSENT_CHECK(score.name != name || members >= score.min_members, kUsage,
@@ -101,6 +110,8 @@ void check_members(const EvaluateOptions& options, int64_t members, const std::s
 }
 
 EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config) {
+  // Images are transformed as in the training of the first ensemble on images, but without its
+  // random crops and flips.
   for (const auto& ensemble : ensembles)
     if (config.evaluate.transform == "auto" && !ensemble.transform.empty())
       config.evaluate.transform = test_transform(ensemble.transform);
@@ -127,6 +138,8 @@ Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles,
   EvaluationSets sets;
   agree(comm, [&] { sets = prepare_evaluation(ensembles, config); });
 
+  // Choices and fits read these two sets several times; with a logits cache only this pass runs the
+  // networks.
   fill_caches(comm, ensembles, sets.fit.get(), config, show_progress);
   fill_caches(comm, ensembles, sets.validation.get(), config, show_progress);
 

@@ -46,7 +46,9 @@ void check_members(const EvaluateOptions& options, int64_t members, const std::s
 
 /// Evaluates all ensembles: makes the choices on validation sets, passes them to `record` (rank 0
 /// writes them before test sets are scored), fits the scores, then passes once over each test set.
-/// Rows in a fixed order with the same bits for every number of ranks. Collective over comm.
+/// Rows in a fixed order with the same bits for every number of ranks. show_progress: bars of the
+/// passes. Errors as prepare_evaluation(), the fits and the networks, on all ranks. Collective over
+/// comm.
 Evaluation evaluate(Communicator& comm, std::vector<LoadedEnsemble> ensembles,
                     const EvaluateConfig& config, bool show_progress,
                     const std::function<void(const Evaluation&)>& record);

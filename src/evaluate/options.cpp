@@ -29,6 +29,8 @@ namespace {
 std::vector<std::string> score_choices() {
   std::vector<std::string> names;
   for (const auto& score : scores::score_table()) names.push_back(score.name);
+
+  // A name in both tables (msp, energy) is one choice; plan_scores() decides which it means.
   for (const auto& score : scores::postprocessor_table())
     if (!contains(names, score.name)) names.push_back(score.name);
   return names;
@@ -81,6 +83,8 @@ TableSpec score_option_table(const scores::PostprocessorInfo& score) {
     return score.struct_of(static_cast<ScoreTable*>(target)->options);
   };
 
+  // Keys, meanings and ranges stay those of the post-processor; only the place of the value
+  // changes.
   for (auto option : score.options.options) {
     const auto assign = option.assign;
     const auto text = option.text;
@@ -146,8 +150,8 @@ void add_result_options(OptionTable<EvaluateOptions>& table) {
                .choices = score_choices()})
       .choices("shaping", &T::shaping, option_names<Shaping>(),
                "also computes the scores of ensembles from features that are changed before the "
-               "last layer, named as react+average; options come from [score.react], .., ReAct's "
-               "threshold is pooled over members")
+               "last layer, as rows named react+average; options come from [score.react], "
+               "[score.ash_p], ..; ReAct's threshold is pooled over members")
       .choices("score_of", &T::score_of, option_names<ScoreForm>(),
                "input of post-processors on logits for an ensemble. output: its output; "
                "mean_probabilities: the log of the members' mean probabilities (rows are named "
@@ -214,12 +218,14 @@ void add_method_options(OptionTable<EvaluateOptions>& table) {
                           "many sub-ensembles; 0: none",
                .min = 0,
                .max = 10000})
-      .option("full_spectrum", &T::full_spectrum,
-              {.meaning = "sets of shift covariate (with all classes, all of their files) count as "
-                          "in distribution, as in OpenOOD's full spectrum: reports accuracy and "
-                          "calibration of these sets and the test set as one set, "
-                          "<name>+covariate, and detects unknown inputs against it; the split of "
-                          "these rows is full_spectrum"})
+      .option(
+          "full_spectrum", &T::full_spectrum,
+          {.meaning =
+               "sets of shift covariate that have all classes count, with all of their files, as "
+               "in distribution, as in OpenOOD's full spectrum: reports accuracy and "
+               "calibration of these sets and the test set as one set, "
+               "<name>+covariate, and detects unknown inputs against it; the split of "
+               "these rows is full_spectrum"})
       .option(
           "diversity", &T::diversity,
           {.meaning = "reports how much the members differ on each set, as rows of metric "
@@ -246,10 +252,11 @@ void add_execution_options(OptionTable<EvaluateOptions>& table) {
                           "between members as metric saliency_cosine; 0: none",
                .min = 0,
                .max = 100000})
-      .choice("convention", &T::convention, metrics::convention_names(),
-              "definitions to use. sklearn: the usual definitions; sed: scores as oriented and "
-              "defined in SED's release; sdde, openood, torch_uncertainty: FPR, AUPR and ECE as "
-              "defined there");
+      .choice(
+          "convention", &T::convention, metrics::convention_names(),
+          "definitions of scores and metrics. sklearn: the usual ones; sed: scores as oriented and "
+          "defined in SED's release; sdde, openood, torch_uncertainty: FPR, AUPR and ECE as "
+          "defined there");
 
   // Memory, caches and files.
   table
@@ -316,6 +323,8 @@ void add_calibration_conflicts(const EvaluateConfig& config, size_t number, Conf
               fmt::format("expected a set with calibration = \"{}\", found none: this set would "
                           "not be read",
                           set.name));
+
+  // Only what is fitted on a validation set is fitted on this one.
   list.add_if(config.evaluate.temperature == TemperatureMethod::kNone &&
                   !config.evaluate.vector_scaling &&
                   config.evaluate.conformal == ConformalMethod::kNone,
@@ -326,6 +335,8 @@ void add_calibration_conflicts(const EvaluateConfig& config, size_t number, Conf
 // Keys that only sets of images or only feature caches have.
 void add_input_conflicts(const EvaluateSet& set, size_t number, ConflictList& list) {
   const bool images = has_images(set);
+
+  // A set is read either from feature caches or from images.
   list.add_if(set.paths.empty() && !images, set_key(number, "paths"),
               "expected feature caches, or images (dataset or list), found none");
   list.add_if(!set.paths.empty() && images, set_key(number, "paths"),
@@ -334,6 +345,7 @@ void add_input_conflicts(const EvaluateSet& set, size_t number, ConflictList& li
   list.add_if(images && set.count > 0, set_key(number, "count"),
               "expected feature caches (paths), found images");
 
+  // Cached features were computed from images that had these properties already.
   const char* const needs_images = "expected images (dataset or list), found cached features";
   list.add_if(!images && set.corruption != "none", set_key(number, "corruption"), needs_images);
   list.add_if(!images && set.transform != "auto", set_key(number, "transform"), needs_images);
@@ -426,6 +438,9 @@ bool is_training_field(scores::FitField field) {
 // Choices and fits need a set to be made on.
 void add_missing_set_conflicts(const EvaluateConfig& config, ConflictList& list) {
   const auto& options = config.evaluate;
+
+  // With allow_test_selection the test set takes the place of a missing validation set (choose());
+  // nothing takes the place of a fit set.
   const bool validation = !options.validation.empty() || has_role(config, SetRole::kValidation) ||
                           options.allow_test_selection;
   const bool fit = !options.fit.empty() || has_role(config, SetRole::kFit);
@@ -438,6 +453,7 @@ void add_missing_set_conflicts(const EvaluateConfig& config, ConflictList& list)
                             "true",
                             option_name(predictor)));
 
+  // Everything that is fitted for calibrated probabilities, and the threshold of ReAct.
   const char* const fitted = "expected evaluate.validation, on which it is fitted, found none";
   list.add_if(options.temperature != TemperatureMethod::kNone && !validation,
               "evaluate.temperature", fitted);
@@ -588,6 +604,8 @@ std::vector<EvaluateConflict> conflicts(const EvaluateConfig& config) {
               fmt::format("expected combine = \"mean_logits\", the only one that uses weights, "
                           "found \"{}\"",
                           option_name(options.combine)));
+
+  // A convention holds the definitions of one program, which may lack a metric.
   for (const auto& metric : options.metrics)
     list.add_if(!metrics::find_metric(metric).has_convention(options.convention),
                 "evaluate.metrics",
@@ -624,7 +642,8 @@ std::vector<std::string> expand_paths(const std::vector<std::string>& patterns) 
       auto place = std::filesystem::weakly_canonical(path, ignored).string();
       if (place.empty()) place = path;
       const auto [before, added] = pattern_of_file.emplace(place, pattern);
-      DISSENT_CHECK(added, kUsage, "{}: expected to be named once, found it by {} and by {}", path,
+      DISSENT_CHECK(added, kUsage,
+                    "{}: expected one entry that matches this path, found two: {} and {}", path,
                     toml_text(before->second), toml_text(pattern));
       paths.push_back(path);
     }

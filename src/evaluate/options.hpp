@@ -14,7 +14,7 @@
 
 namespace dissent {
 
-/// [evaluate]
+/// [evaluate]. Keys, meanings and ranges: evaluate_table().
 struct EvaluateOptions {
   std::string experiment = "evaluation";
   std::vector<std::string> runs;
@@ -53,7 +53,7 @@ struct EvaluateOptions {
   std::string output = "results";
 };
 
-/// [[evaluate.sets]]
+/// [[evaluate.sets]]. Keys, meanings and ranges: evaluate_set_table().
 struct EvaluateSet {
   std::string name;
   SetRole role = SetRole::kTest;
@@ -92,12 +92,16 @@ struct EvaluateConfig {
   std::vector<ScoreTable> scores =
       default_scores();  ///< in the order of scores::postprocessor_table()
 
+  /// One table per post-processor with its default options, not present.
   static std::vector<ScoreTable> default_scores();
+  /// The options that decide how outputs are computed and cached.
   OutputOptions outputs() const {
     return {evaluate.block_rows, evaluate.logits_cache, evaluate.work};
   }
 };
 
+/// The keys of [evaluate] and of [[evaluate.sets]], in the order of the docs and of the
+/// configuration's hash.
 const TableSpec& evaluate_table();
 const TableSpec& evaluate_set_table();
 /// One table per post-processor, in the order of scores::postprocessor_table(), bound to
@@ -108,6 +112,7 @@ const std::vector<TableSpec>& score_option_tables();
 struct EvaluateConflict {
   std::string key, message;
 };
+/// All contradictions that are visible without opening a file; empty: none.
 std::vector<EvaluateConflict> conflicts(const EvaluateConfig& config);
 
 /// Whether a list holds this value.
@@ -116,7 +121,8 @@ bool contains(const std::vector<T>& list, const U& value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
 
-/// Paths that match shell patterns (sorted); a pattern without a match is Error::kData naming it.
+/// Paths that match shell patterns, in the order of the patterns, sorted within each. Error::kData
+/// naming a pattern without a match; Error::kUsage naming a path that two patterns match.
 std::vector<std::string> expand_paths(const std::vector<std::string>& patterns);
 
 }  // namespace dissent

@@ -98,6 +98,7 @@ class TestEvaluation {
     const RowSet set{sets_.id_name, Shift::kId};
     auto results = pass(*sets_.id, {.labelled = true}, nullptr);
     for (size_t e = 0; e < ensembles_.size(); ++e) {
+      // nullptr: this set is not told apart from another one, so it has only metrics of labels.
       rows_[e] = result_rows(context(e), results[e].columns, nullptr, set, true);
       append(rows_[e], ensemble_rows(context(e), results[e].diversity, set));
       add_reliability(e, results[e].columns, set.name);
@@ -134,6 +135,8 @@ class TestEvaluation {
   // of the set are appended to `joined` instead, as in-distribution inputs.
   void evaluate_test_set(const TestSet& test, const std::vector<PassResult>& known,
                          std::vector<PassResult>* joined) {
+    // Scores of unknown inputs are defined on outputs over all classes; sets of shift id are known
+    // inputs.
     const bool detected = !joined && test.spec.shift != Shift::kId && test.spec.classes.empty();
     const RowSet set{test.spec.name, test.spec.shift};
     std::vector<std::vector<std::vector<ResultRow>>> file_rows(ensembles_.size());
@@ -154,9 +157,12 @@ class TestEvaluation {
         file_rows[e].push_back(std::move(rows));
         if (test.labelled() && test.files.size() == 1) add_reliability(e, found.columns, set.name);
       }
+
+      // Columns are as long as a file: they are kept only for plots and comparisons.
       if (!needs_set_scores()) results.clear();
     }
 
+    // Joined sets get their scores in add_full_spectrum(), when all of them are joined.
     for (size_t e = 0; e < ensembles_.size(); ++e) {
       append(rows_[e], mean_rows(std::move(file_rows[e])));
       std::vector<const SetColumns*> columns;
@@ -169,10 +175,14 @@ class TestEvaluation {
   // are fitted; nullptr: those of the choices.
   std::vector<PassResult> pass(const EvaluationSet& set, PassRequest request,
                                const EvaluationSet* calibration) {
+    // Column groups refer to the elements of `diversity` and `classwise`, which therefore never
+    // move: a vector with reserved memory, and a deque.
     std::vector<ColumnPlan> plans;
     std::vector<MemberDiversity> diversity;
     std::deque<ClasswiseErrors> classwise;
-    diversity.reserve(ensembles_.size());  // column groups refer to the elements
+    diversity.reserve(ensembles_.size());
+
+    // Class-wise errors compare the probability of every class with the label.
     const bool has_classwise =
         contains(options_.metrics, "ece_classwise") && request.labelled && !request.some_classes();
     for (size_t e = 0; e < ensembles_.size(); ++e) {
@@ -224,6 +234,8 @@ class TestEvaluation {
   void store_scores(size_t e, const std::vector<const SetColumns*>& files, const RowSet& set,
                     bool scored) {
     if (!needs_set_scores()) return;
+
+    // predictors_of() puts the ensemble first if there are plots or comparisons.
     const auto& ensemble = predictors_[e].combined[0];
     const auto joined = [&](const auto& read) {
       std::vector<at::Tensor> pieces;
@@ -271,6 +283,8 @@ class TestEvaluation {
       for (const auto& predictor : *list)
         for (const auto scaling : kScalings) {
           const ColumnKey confidence{ColumnKind::kConfidence, predictor.name, scaling};
+
+          // Only scalings that were fitted have columns.
           if (!columns.has(confidence)) continue;
 
           // Bins of the convention, from the confidences of the pass.
@@ -310,6 +324,7 @@ class TestEvaluation {
         if (row.metric != "diversity" || std::isfinite(row.value))
           result_.rows.push_back(std::move(row));
 
+    // All ensembles have the same scores in the same order; only searched options differ.
     append(result_.rows, comparison_rows(ensembles_, set_scores_, choices_[0].scores, options_));
     if (!options_.plots) return;
     for (size_t e = 0; e < ensembles_.size(); ++e)

@@ -27,6 +27,7 @@ void Accuracy::update(const at::Tensor& right) {
   DISSENT_CHECK(right.defined() && right.dim() == 1 && right.scalar_type() == at::kBool, kUsage,
                 "accuracy: right: expected [N] Bool, found {}", describe(right));
 
+  // Integers, so the order of updates and merges does not matter.
   right_ += right.sum().item<int64_t>();
   total_ += right.size(0);
 }

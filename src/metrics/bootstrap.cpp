@@ -207,10 +207,14 @@ DifferenceInterval paired_bootstrap_auroc(const ScoredSets& a, const ScoredSets&
              second = sorted_runs("b", b, positive_b, negative_b);
   check_same("paired_bootstrap_auroc", "b.positive", positive_b, positive_a);
   check_same("paired_bootstrap_auroc", "b.negative", negative_b, negative_a);
-  DISSENT_CHECK(
-      positive_a.size(1) < (int64_t{1} << 31) / negative_a.size(1) * (int64_t{1} << 31), kUsage,
-      "paired_bootstrap_auroc: {} positive and {} negative samples: expected fewer pairs than 2^62",
-      positive_a.size(1), negative_a.size(1));
+
+  // SortedRun::auroc() counts twice the pairs in 64 bits. The limit is divided, so that the
+  // comparison itself cannot overflow.
+  DISSENT_CHECK(positive_a.size(1) < (int64_t{1} << 31) / negative_a.size(1) * (int64_t{1} << 31),
+                kUsage,
+                "paired_bootstrap_auroc: expected fewer than 2^62 pairs, found {} positive and {} "
+                "negative samples",
+                positive_a.size(1), negative_a.size(1));
 
   // Positives and negatives are drawn apart, so each resample has as many of both as the data.
   const auto difference = [&](int64_t seed, const std::vector<Draws>& draws) {

@@ -80,6 +80,8 @@ void Calibration::update(const at::Tensor& confidence, const at::Tensor& right) 
 
   const auto values = confidence.detach().to(at::kCPU, at::kDouble).contiguous();
   const auto flags = right.to(at::kCPU).contiguous();
+
+  // Every sample is kept, as the number of bins is given only when it is finished.
   for (int64_t i = 0; i < values.numel(); ++i)
     samples_.emplace_back(values.data_ptr<double>()[i], flags.data_ptr<bool>()[i]);
 }

@@ -29,7 +29,11 @@ void Classification::update(const at::Tensor& logits, const at::Tensor& labels) 
   accuracy_.update(right);
   top5_.update(right_in_top_k(z, labels, 5));
   nll_.update(values.nll);
+
+  // sdde and openood average the means of batches: a call counts as one batch, whatever its rows.
   batch_nll_.update(values.nll.to(at::kDouble).mean().unsqueeze(0));
+
+  // The bin of a confidence of 1 differs by convention; OpenOOD bins the largest logit instead.
   brier_.update(values.brier);
   for (auto* state : {&closed_, &dropped_, &own_}) state->update(values.confidence, right);
   of_logits_.update(z.amax(-1), right);
@@ -83,6 +87,7 @@ double Classification::finish(const std::string& metric, Convention convention) 
 }
 
 at::Tensor Classification::state() const {
+  // All parts are integers, so ranks merge the whole state by one sum.
   std::vector<at::Tensor> parts{accuracy_.state(), top5_.state(), nll_.state(), batch_nll_.state(),
                                 brier_.state()};
   for (const auto* part : {&closed_, &dropped_, &own_, &of_logits_})

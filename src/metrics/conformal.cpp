@@ -28,6 +28,7 @@ at::Tensor checked_probabilities(const char* function, const at::Tensor& probabi
   DISSENT_CHECK(options.free_ranks >= 0, kUsage, "{}: free_ranks: expected 0 or more, found {}",
                 function, options.free_ranks);
 
+  // NaN fails both comparisons, so it counts as outside.
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
   DISSENT_CHECK(outside == 0, kData, "{}: expected probabilities in [0, 1], found {} of {} outside",
@@ -126,6 +127,7 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
                 "conformal_sets: quantile: expected a number, found NaN");
   const int64_t classes = p.size(1);
 
+  // The random numbers of test rows are others than those of calibration rows (ConformalPart).
   auto sets = at::empty({p.size(0), classes}, at::kBool);
   RowScores row(classes, options, ConformalPart::kTest);
   for (int64_t n = 0; n < p.size(0); ++n) {
@@ -137,7 +139,7 @@ at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
       empty = empty && !set[c];
     }
 
-    // Then the most probable class.
+    // If empty sets are not allowed, an empty one gets the most probable class.
     if (empty && !options.allow_empty) set[row.first()] = true;
   }
   return sets;
@@ -148,6 +150,7 @@ void ConformalCounts::update(const at::Tensor& sets, const at::Tensor& labels) {
                 "conformal_counts: sets: expected [N, C] Bool, found {}", describe(sets));
   check_labels("conformal_counts", "labels", labels, sets.size(0), sets.size(1), sets.device());
 
+  // Integers, so states of ranks are merged by a sum.
   const auto sizes = sets.sum(1);
   samples_ += sets.size(0);
   covered_ += sets.gather(1, labels.unsqueeze(1)).sum().item<int64_t>();

@@ -24,6 +24,7 @@ void CorrectClassification::update(const at::Tensor& confidence, const at::Tenso
 }
 
 void CorrectClassification::merge(const CorrectClassification& other) {
+  // Scores are sorted in finish(), so their order here does not matter.
   ood_.insert(ood_.end(), other.ood_.begin(), other.ood_.end());
   right_.insert(right_.end(), other.right_.begin(), other.right_.end());
   id_count_ += other.id_count_;

@@ -40,6 +40,7 @@ void Diversity::update(const at::Tensor& outputs, const at::Tensor& labels, Memb
     const auto p = kind == MemberOutputs::kLogits ? at::softmax(block, -1) : block;
     const auto log_p = kind == MemberOutputs::kLogits ? at::log_softmax(block, -1) : block.log();
 
+    // Predictions are the largest outputs: the softmax does not change their order.
     count_predictions(block.argmax(-1), labels.defined()
                                             ? labels.narrow(0, first, count).to(at::kCPU)
                                             : at::Tensor());
@@ -110,6 +111,7 @@ void Diversity::merge(const Diversity& other) {
   DISSENT_CHECK(members_ == other.members_ && pairwise_divergence_ == other.pairwise_divergence_,
                 kUsage, "diversity: merge: expected the same members");
 
+  // Counts and exact sums: a merge has the bits of one long update.
   rows_ += other.rows_;
   labelled_ += other.labelled_;
   for (size_t i = 0; i < different_.size(); ++i) {
@@ -150,6 +152,7 @@ void Diversity::finish_pairs(DiversityValues& values) const {
         ++rho_pairs;
       }
 
+      // Shares of samples, which every pair has.
       fault += d / n;
       unequal += (b + c) / n;
     }
@@ -174,6 +177,7 @@ DiversityValues Diversity::finish() const {
   values.disagreement =
       static_cast<double>(different) / (n * static_cast<double>(members_ * (members_ - 1) / 2));
 
+  // Each sample added one value, a mean over pairs, members or classes: n of them in each sum.
   values.kl = kl_.finish() / n;
   values.jensen_shannon = pairwise_divergence_ ? jensen_shannon_.finish() / n : std::nan("");
   values.variance = variance_.finish() / n;
@@ -186,6 +190,8 @@ DiversityValues Diversity::finish() const {
 
 at::Tensor Diversity::disagreement_matrix() const {
   DISSENT_CHECK(rows_ > 0, kData, "diversity: expected at least one sample, found none");
+
+  // Only pairs i < j are counted; the matrix is symmetric.
   const auto counts = at::tensor(different_, at::kLong).view({members_, members_}).to(at::kDouble);
   return (counts + counts.t()) / static_cast<double>(rows_);
 }

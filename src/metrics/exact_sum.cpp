@@ -20,13 +20,14 @@ void ExactSum::add(double value) {
 
   // The integer and the fraction in units of 2^-64; the fraction is cut towards 0.
   const double size = std::abs(value);
-  DISSENT_CHECK(size < kMostSum, kData, "sum: {} is beyond 2^62", value);
+  DISSENT_CHECK(size < kMostSum, kData,
+                "sum: expected a value below 2^62 in absolute value, found {}", value);
   const auto whole = static_cast<int64_t>(size);
   // size - whole is exact and below 1.
   const auto units = (static_cast<__int128>(whole) << 64) +
                      static_cast<uint64_t>((size - static_cast<double>(whole)) * 0x1p64);
   DISSENT_CHECK(!__builtin_add_overflow(sum_, value < 0 ? -units : units, &sum_), kData,
-                "sum: the sum is beyond 2^63");
+                "sum: expected a sum below 2^63 in absolute value, found a larger one");
 }
 
 void ExactSum::add(const at::Tensor& values) {
@@ -40,7 +41,7 @@ void ExactSum::add(const at::Tensor& values) {
 
 void ExactSum::merge(const ExactSum& other) {
   DISSENT_CHECK(!__builtin_add_overflow(sum_, other.sum_, &sum_), kData,
-                "sum: the sum is beyond 2^63");
+                "sum: expected a sum below 2^63 in absolute value, found a larger one");
   nan_ += other.nan_;
   positive_infinite_ += other.positive_infinite_;
   negative_infinite_ += other.negative_infinite_;
@@ -55,6 +56,7 @@ double ExactSum::finish() const {
 }
 
 void ExactSum::write(int64_t* words) const {
+  // Four words for the sum, so that adding the words of ranks cannot overflow.
   write_integer(sum_, words);
   words[4] = nan_;
   words[5] = positive_infinite_;

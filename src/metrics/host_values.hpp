@@ -53,7 +53,7 @@ inline __int128 read_integer(const char* function, const int64_t* words) {
   DISSENT_CHECK(
       fits && !__builtin_add_overflow(
                   low, static_cast<__int128>(words[3]) * (static_cast<__int128>(1) << 96), &value),
-      kData, "{}: the sum over ranks is beyond 128 bits", function);
+      kData, "{}: expected a sum over ranks of at most 128 bits, found a larger one", function);
   return value;
 }
 

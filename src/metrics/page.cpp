@@ -59,6 +59,8 @@ std::string source_list() {
 }  // namespace
 
 std::string metrics_page() {
+  // Only the introductions are written here: everything about a metric comes from its entry in the
+  // table.
   std::string out =
       "# Metrics\n\n"
       "Written by `scripts/generate_docs` from what `dissent config metrics` prints; do not "

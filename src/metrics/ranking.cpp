@@ -8,6 +8,7 @@
 namespace dissent::metrics {
 
 void Ranking::update(const at::Tensor& scores, const at::Tensor& positive) {
+  // NaN has no place in a ranking, so it is an error and not the lowest score.
   check_values("ranking", "scores", scores);
   check_beside("ranking", "positive", positive, scores, at::kBool);
   check_no_nan("ranking", scores);
@@ -25,6 +26,7 @@ RankingCurve Ranking::finish() const {
                 "ranking: expected at least one positive and one negative sample, found {} and {}",
                 positive_.size(), negative_.size());
 
+  // Sorted copies: more samples may follow after a curve was computed.
   auto positive = positive_, negative = negative_;
   std::sort(positive.begin(), positive.end(), std::greater<>());
   std::sort(negative.begin(), negative.end(), std::greater<>());

@@ -28,7 +28,7 @@ bool is_kept(const RankingCurve& curve, size_t i) {
 double auroc(const RankingCurve& curve) {
   DISSENT_CHECK(curve.positives <= std::numeric_limits<int64_t>::max() / 2 / curve.negatives,
                 kUsage,
-                "auroc: {} positive and {} negative samples: twice their product is beyond 2^63",
+                "auroc: expected fewer than 2^62 pairs, found {} positive and {} negative samples",
                 curve.positives, curve.negatives);
 
   // Twice the number of pairs (positive, negative) in the right order, ties counted once.

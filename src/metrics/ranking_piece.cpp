@@ -188,6 +188,8 @@ int64_t RankingPiece::words(const RankingRequest& request) {
   RankingPiece piece(request);
   int64_t integers = 0;
   for (auto& side : piece.sides_) side.each_integer([&](int64_t&) { ++integers; });
+
+  // Twice the pairs in 4 words, the risk, two areas per side, and the integers of both sides.
   return 4 + ExactSum::kWords + 2 * 2 * ExactSum::kWords + integers;
 }
 
@@ -204,6 +206,7 @@ void RankingPiece::write(int64_t* words) const {
 }
 
 RankingPiece RankingPiece::read(const int64_t* words, const RankingRequest& request) {
+  // In the order of write(). take() moves the pointer first, then reads the sum that it has passed.
   RankingPiece piece(request);
   piece.twice_pairs_ = read_integer("ranking", words);
   words += 4;

@@ -101,6 +101,8 @@ RankingValues ranking_values(const std::vector<RankingPiece>& pieces, TieGroup t
   const auto count = static_cast<double>(total.positives + total.negatives);
   values.aurc = risk.finish() / count;
 
+  // Trapezoids over the coverages 1 / N .. 1: the sum of all risks without half of the first and
+  // half of the last, divided by N - 1 steps. The first is that of the largest scores.
   const auto top =
       std::find_if(down.begin(), down.end(), [](const auto* side) { return side->groups > 0; });
   const double first =

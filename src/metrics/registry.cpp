@@ -282,6 +282,8 @@ std::vector<MetricInfo> diversity_rows() {
 
 std::vector<MetricInfo> conformal_rows() {
   const std::vector<MetricNeed> needs{kLogits, kLabels, kCalibrationSet};
+
+  // None of the other programs reports prediction sets.
   const std::vector<MetricConvention> sklearn_only{{kSklearn, ""}};
   return {
       {Metric::kApsCoverage, "aps_coverage",

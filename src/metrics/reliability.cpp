@@ -67,6 +67,7 @@ Reliability::Reliability(std::vector<double> inner_edges)
   DISSENT_CHECK(std::is_sorted(edges_.begin(), edges_.end()), kUsage,
                 "reliability: inner_edges: expected ascending edges");
 
+  // The first and the last bin have one edge only.
   const auto total_bins = edges_.size() + 1;
   count_.resize(total_bins);
   right_.resize(total_bins);
@@ -214,6 +215,7 @@ void ClasswiseReliability::update(const at::Tensor& probabilities, const at::Ten
   check_labels("classwise_reliability", "labels", labels, probabilities.size(0), classes_,
                probabilities.device());
 
+  // NaN fails both comparisons, so it counts as outside.
   const auto outside =
       probabilities.ge(0).logical_and(probabilities.le(1)).logical_not().sum().item<int64_t>();
   DISSENT_CHECK(outside == 0, kData,
@@ -244,6 +246,7 @@ void ClasswiseReliability::merge(const ClasswiseReliability& other) {
 }
 
 double ClasswiseReliability::expected_error() const {
+  // Mean over classes of sum_bins |right - sum of p_c| / N.
   int64_t counted = 0;
   double sum = 0;
   for (size_t b = 0; b < count_.size(); ++b) {

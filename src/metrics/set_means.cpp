@@ -28,6 +28,7 @@ std::vector<SetValue> shift_means(const std::vector<SetValue>& values,
       ++sets[found - of_shift.begin()];
     }
 
+    // Every set counts once, whatever its number of samples.
     for (size_t i = 0; i < of_shift.size(); ++i) of_shift[i].value /= static_cast<double>(sets[i]);
     means.insert(means.end(), of_shift.begin(), of_shift.end());
   }

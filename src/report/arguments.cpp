@@ -15,6 +15,8 @@ namespace dissent::report {
 
 std::vector<std::string> comma_list(const std::string& text) {
   std::vector<std::string> parts;
+
+  // Empty parts are omitted, so a comma at the end does not matter.
   for (size_t at = 0; at <= text.size();) {
     const size_t end = std::min(text.find(',', at), text.size());
     if (end > at) parts.push_back(text.substr(at, end - at));
@@ -29,7 +31,7 @@ int64_t integer_of(const std::string& option, const std::string& part, const std
   int64_t value = 0;
   const auto [stop, code] = std::from_chars(part.data(), part.data() + part.size(), value);
   DISSENT_CHECK(code == std::errc() && stop == part.data() + part.size() && !part.empty(), kUsage,
-                "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option, text);
+                "{}: expected numbers such as 1..5 or 1,2,7, found '{}'", option, text);
   return value;
 }
 
@@ -44,14 +46,15 @@ std::vector<int64_t> seed_list(const std::string& option, const std::string& tex
     const int64_t last =
         dots == std::string::npos ? first : integer_of(option, part.substr(dots + 2), text);
 
+    // The limit finds a misspelt number before it fills the memory.
     DISSENT_CHECK(first <= last && last - first < 10000, kUsage,
                   "{}: expected a range first..last of at most 10000 numbers, found '{}'", option,
                   part);
     for (int64_t seed = first; seed <= last; ++seed) seeds.insert(seed);
   }
 
-  DISSENT_CHECK(!seeds.empty(), kUsage, "{}: expected numbers as 1..5 or 1,2,7; found '{}'", option,
-                text);
+  DISSENT_CHECK(!seeds.empty(), kUsage, "{}: expected numbers such as 1..5 or 1,2,7, found '{}'",
+                option, text);
   return {seeds.begin(), seeds.end()};
 }
 
@@ -70,6 +73,8 @@ std::vector<std::pair<std::string, std::string>> name_pairs(const std::string& o
 std::vector<Condition> conditions(const std::vector<std::string>& texts) {
   std::vector<Condition> list;
   for (const auto& [column, value] : name_pairs("--where", texts))
+
+    // "column=" selects the rows in which the column is empty.
     list.push_back({column, value.empty() ? std::vector<std::string>{""} : comma_list(value)});
   return list;
 }

@@ -8,8 +8,8 @@
 
 namespace dissent::report {
 
-// Arguments of `dissent tables` and `dissent plot`. All throw Error::kUsage with the option and the
-// expected value.
+// Arguments of `dissent tables` and `dissent plot`. Readers throw Error::kUsage with the option and
+// the expected value.
 
 /// "1..5", "42" or "1..3,7": sorted, each once. option: "--seeds", for messages.
 std::vector<int64_t> seed_list(const std::string& option, const std::string& text);
@@ -22,7 +22,8 @@ std::vector<std::pair<std::string, std::string>> name_pairs(const std::string& o
 std::vector<std::string> comma_list(const std::string& text);
 /// What is subtracted from n in the deviation: 1 for "sample", 0 for "population".
 int freedom_of(const std::string& deviation);
-/// Writes to a file, completely or not at all, or for "-" to stdout.
+/// Writes to a file, completely or not at all, or for "-" to stdout. Error::kData: cannot be
+/// written.
 void write_output(const std::string& path, const std::string& text);
 
 }  // namespace dissent::report

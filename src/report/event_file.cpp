@@ -130,6 +130,7 @@ void add_results(std::vector<Scalar>& scalars, const ResultSet& set, const std::
                  const Times& times) {
   const int64_t step = scalars.empty() ? 0 : scalars.back().step;
   for (const auto& row : set.rows) {
+    // Runs of several experiments may have the same name (seed-1); the configuration decides.
     if (row.field("run") != run || row.field("config_hash") != times.config_hash) continue;
 
     // Results of a run have the last step of its log, as they belong to the final weights.
@@ -164,6 +165,7 @@ struct CompleteEpochs {
 
 // The step of a record of this program: behind the time (9 bytes), in all records but the first.
 std::optional<int64_t> step_of(const std::string& message) {
+  // The key of the field step (number 2, wire type 0), then its number.
   if (message.size() <= 10 || message[9] != 2 * 8) return std::nullopt;
   int64_t step = 0;
   for (size_t i = 10, shift = 0; i < message.size(); ++i, shift += 7) {
@@ -199,6 +201,7 @@ void append_at_once(const std::string& path, const std::vector<Scalar>& scalars)
   const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   DISSENT_CHECK(file >= 0, kData, "{}: cannot open: {}", path, std::strerror(errno));
 
+  // A new file begins with the version record of event_file().
   struct stat found{};
   const bool is_new = fstat(file, &found) == 0 && found.st_size == 0;
   const auto bytes = is_new ? event_file(scalars) : event_records(scalars);
@@ -276,6 +279,8 @@ std::vector<std::string> write_event_files(const std::vector<std::string>& runs,
 EventLog::EventLog(std::string run, bool resume) : run_(std::move(run)) {
   try {
     auto files = live_files(run_);
+
+    // A run that begins anew must not show the epochs of an earlier one.
     if (!resume) {
       for (const auto& file : files) remove_file(file);
       files.clear();

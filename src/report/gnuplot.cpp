@@ -22,6 +22,7 @@ void run_gnuplot(const std::string& script) {
   try {
     output = run_captured({"gnuplot", script}, kTimeoutS);
   } catch (const Error& error) {
+    // Most often the program is missing, so the message says what to install.
     DISSENT_FAIL(kData, "{}; plots are drawn by gnuplot 5.4 or later (Debian: gnuplot-nox)",
                  error.what());
   }
@@ -98,6 +99,8 @@ const char* style() { return kStyle; }
 
 std::string quoted(const std::string& text) {
   std::string out = "'";
+
+  // A quote is doubled; a line break would end the command.
   for (const char c : text) out += c == '\'' ? "''" : c == '\n' ? " " : std::string(1, c);
   return out + "'";
 }
@@ -143,6 +146,7 @@ Header header(const Canvas& canvas, const std::vector<std::string>& names) {
   if (names.empty()) {
     out.script += "unset key\n";
   } else {
+    // Entries fill the legend row by row; its height follows from the number of rows.
     const size_t columns = legend_columns(canvas, names),
                  rows = (names.size() + columns - 1) / columns;
     out.script += fmt::format(

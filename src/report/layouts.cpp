@@ -44,6 +44,7 @@ std::vector<Selection> formatted(std::vector<Selection> columns, double scale, i
 }
 
 Layout sed_generalisation() {
+  // The in-distribution set has no fixed name: it is the set of shift id.
   const Selection val{.name = "val", .where = {{"shift", {"id"}}}};
   return {
       "sed_generalisation",
@@ -156,6 +157,7 @@ std::vector<Selection> calibration(const char* shift) {
 }
 
 Layout sdde() {
+  // Means over all sets of a shift, whatever their names; published values give only the mean.
   const auto ranking = [](const char* name, const char* shift) {
     return Selection{.name = name,
                      .where = {{"metric", {"auroc"}}, {"shift", {shift}}},
@@ -201,6 +203,9 @@ Layout openood() {
                 {{"predictor", {"ensemble"}}}};
 
   layout.by_dataset = true;
+
+  // Rows are data sets, so a column only selects the metric. Accuracy is that of the
+  // in-distribution set in every row.
   for (const auto& [name, metric] : {std::pair("FPR@95", "fpr95"),
                                      {"AUROC", "auroc"},
                                      {"AUPR_IN", "aupr_in"},
@@ -255,6 +260,7 @@ Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
                   kUsage, "--columns: expected columns of the result files ({}), found '{}'",
                   fmt::join(set.columns, ", "), column);
 
+  // Only combinations of values that occur become columns.
   std::vector<std::vector<std::string>> found;  // in the order of the files
   for (const auto& row : set.rows) {
     if (!std::all_of(where.begin(), where.end(),
@@ -282,6 +288,8 @@ std::string layouts_page() {
   std::string text = "| layout | holds | rows | columns | source |\n|---|---|---|---|---|\n";
   for (const auto& layout : layouts()) {
     std::vector<std::string> names;
+
+    // A name that several groups of columns have is listed once.
     for (const auto& column : layout.columns)
       if (std::find(names.begin(), names.end(), column.name) == names.end())
         names.push_back(column.name);

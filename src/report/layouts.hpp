@@ -15,7 +15,7 @@ const Layout& find_layout(const std::string& name);
 bool has_released_form(const Layout& layout);
 
 /// Rows and columns by the values of result columns: pivot_layout(set, {"method"}, {"dataset",
-/// "metric"}, ...). scale 100: per cent.
+/// "metric"}, ...). scale 100: per cent. Error::kUsage for a column that no file has.
 Layout pivot_layout(const ResultSet& set, const std::vector<std::string>& rows,
                     const std::vector<std::string>& columns, const std::vector<Condition>& where,
                     double scale, int digits);

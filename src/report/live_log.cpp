@@ -70,6 +70,7 @@ std::string send_to_wandb_script() {
 
 // Where a Python with the client may be, in the order of preference.
 std::vector<std::string> pythons() {
+  // No other one is tried, so that a mistake in the variable is reported.
   if (const auto given = variable("DISSENT_PYTHON"); !given.empty()) return {given};
   std::vector<std::string> found;
   for (const char* name : {"VIRTUAL_ENV", "CONDA_PREFIX"})
@@ -164,6 +165,7 @@ WandbPlan plan_wandb(const WandbSettings& settings) {
     problems = error.what();
   }
 
+  // An explicit online or offline is an error without the client; "auto" is only noted.
   plan.on = !plan.command.empty();
   if (!plan.on) {
     plan.note = fmt::format(
@@ -195,6 +197,8 @@ WandbProcess::WandbProcess(const WandbPlan& plan, const std::string& folder, boo
     const auto log = folder + "/wandb.log";
     auto argv = plan.command;
     argv.insert(argv.end(), {folder, "--follow", "--parent", std::to_string(getpid())});
+
+    // The variables of the rank that made the plan, which this rank may not have.
     std::vector<std::pair<std::string, std::string>> environment;
     for (const auto& text : plan.environment) {
       const auto equals = text.find('=');
@@ -232,12 +236,15 @@ void WandbProcess::look() noexcept {
     if (!path_exists(path)) return;
     const auto json = parse_record(read_text(path));
 
+    // The file may still be that of an earlier process.
     const bool own = json.value("process", int64_t{0}) == process_;
     if (!own || json.value("state", "") == "starting") return;
 
     shown_ = true;
     const auto reason = json.value("reason", ""), files = json.value("files", ""),
                url = json.value("url", "");
+
+    // A reason: the client could not send and keeps the values for a later `wandb sync`.
     warned_ = !reason.empty();
     if (warned_)
       spdlog::warn("event=wandb_offline folder={} reason=\"{}\" sync=\"wandb sync {}\"", folder_,
@@ -262,6 +269,7 @@ void WandbProcess::report_end() noexcept {
     state = "none";
   }
 
+  // What was already reported as offline is not reported again.
   constexpr int kFellBack = 10, kLeft = 11;  // exit codes of scripts/send_to_wandb
   if (code_ == 0 || (code_ == kFellBack && warned_))
     spdlog::info("event=wandb_finished folder={} state={}", folder_, state);

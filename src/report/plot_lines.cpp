@@ -192,8 +192,9 @@ using SeedValues = std::map<int64_t, Moments>;  // values of several ensembles p
 std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::string>& series,
                                const std::vector<Condition>& where) {
   const auto rows = sized_rows(set, where);
-  DISSENT_CHECK(!rows.empty(), kData,
-                "expected rows with predictors of a size (size:2, ensemble, mean), found none");
+  DISSENT_CHECK(
+      !rows.empty(), kData,
+      "result files: expected predictors with a size (size:2, ensemble, mean), found none");
 
   // Rows of different metrics or sets in one line would be averaged without notice.
   for (const char* column : {"metric", "dataset", "score", "convention", "split"})
@@ -211,6 +212,7 @@ std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::stri
       lines[name][size][row->seed].values.push_back(row->value);
   }
 
+  // Columns outside of `series` have one value in all rows (check_one), so any row names the axis.
   const auto& first = *rows[0];
   const auto score = first.field("score").empty() ? "" : " of " + first.field("score");
   Panel panel{"ensemble size (members)",

@@ -206,8 +206,11 @@ std::string panel_script(const Panel& panel, const std::vector<std::string>& nam
     strokes.push_back(line_stroke(line, block_name, colour, marked));
   }
 
+  // noenhanced: gnuplot would take an underscore of a name for a subscript.
   text += fmt::format("set xlabel {} noenhanced offset 0,0.35\nset ylabel {} noenhanced\n",
                       quoted(panel.x_label), quoted(panel.y_label));
+
+  // gnuplot would put tics between two epochs.
   if (panel.integer_x) {
     const double range = x_range(panel);
     text += fmt::format("set xtics {}\n", range <= 10 ? 1 : step_of(range));
@@ -221,12 +224,15 @@ std::string panel_script(const Panel& panel, const std::vector<std::string>& nam
 }  // namespace
 
 std::string lines_script(const std::vector<Panel>& panels, const Canvas& canvas) {
+  // All panels share one legend; the order in which series appear gives their colours.
   std::vector<std::string> names;
   for (const auto& panel : panels)
     for (const auto& line : panel.lines)
       if (std::find(names.begin(), names.end(), line.name) == names.end())
         names.push_back(line.name);
   const auto legend = names.size() > 1 ? short_names(names) : std::vector<std::string>{};
+
+  // The legend shows marks if the lines have them.
   const bool marks = names.size() > kPlainLines ||
                      std::any_of(panels.begin(), panels.end(), [](const auto& panel) {
                        return !panel.lines.empty() && panel.lines[0].marks;
@@ -304,6 +310,8 @@ std::string reliability_script(const std::vector<PlotPoint>& points, const Canva
   // With shares the canvas is divided at a third: accuracy above, shares below with the x-axis.
   const double middle = has_shares ? 0.34 : bottom_room(canvas), left = left_room(canvas),
                right = 1 - line_room(canvas);
+
+  // The two plots share the x-axis, so the upper one has no numbers on it.
   std::string text =
       blocks(series) + parts.outlines + "set multiplot\n" +
       (inside ? above.script : legend_plot(above, parts.names, true)) +
@@ -327,6 +335,8 @@ std::string histogram_script(const std::vector<PlotPoint>& points, const Canvas&
   const auto series = series_of(points);
   std::vector<std::string> parts, names;
   std::string outlines;
+
+  // Bars of more than three series would hide each other: they are drawn as outlines.
   for (size_t i = 0; i < series.size(); ++i) {
     const auto title = "title " + quoted(series[i].first);
     names.push_back(series[i].first);
@@ -367,6 +377,7 @@ std::string roc_script(const std::vector<PlotPoint>& points, const Canvas& canva
   const bool inside = fits_inside(names);
   const auto above = header(canvas, inside ? std::vector<std::string>{} : names);
 
+  // Which inputs are positive, if all files agree on it.
   const auto label = axis_label(points);
   const auto x_label =
       label.empty() ? "false positive rate" : fmt::format("false positive rate ({})", label);

@@ -36,7 +36,8 @@ std::string reliability_script(const std::vector<PlotPoint>& points, const Canva
 /// Share of samples over the score, bin by bin.
 std::string histogram_script(const std::vector<PlotPoint>& points, const Canvas& canvas,
                              const std::string& x_label);
-/// True over false positives; the legend gives the area below the curve, by trapezoids.
+/// True over false positives; the legend gives the area below the curve: that of the file, else by
+/// trapezoids.
 std::string roc_script(const std::vector<PlotPoint>& points, const Canvas& canvas);
 
 /// Names for a legend, without the pieces (between "-", "/" and "+"; "seed-3" is one) that all
@@ -61,7 +62,8 @@ std::vector<Panel> training_panels(const std::vector<std::string>& paths,
 /// (ensembles of k of the members; several of one size are averaged per seed), the whole `ensemble`
 /// at its number of members and `mean` at 1 where no such row exists. One line per combination of
 /// values in the columns `series`; the band is one sample standard deviation over seeds.
-/// Error::kUsage if the rows have several metrics or data sets.
+/// Error::kUsage if the rows have several metrics, data sets, scores, conventions or splits that
+/// `series` does not name; Error::kData if no row has a size.
 std::vector<Panel> size_panels(const ResultSet& set, const std::vector<std::string>& series,
                                const std::vector<Condition>& where);
 

@@ -32,6 +32,7 @@ std::string released_name(const std::string& experiment) {
 // The to_csv of pandas for blocks side by side, each after an empty column that is named by a
 // number: adjacent columns with the same group (ood_gen), or the same name (ood_det), are a block.
 std::string sed_text(const Table& table, int precision) {
+  // The two layouts of the release differ in which columns are a block.
   const auto& columns = table.layout.columns;
   const bool by_name = columns[0].name == columns[1].name;
   const auto block_of = [&](const Selection& column) {
@@ -76,6 +77,7 @@ std::string sed_text(const Table& table, int precision) {
 }
 
 std::string openood_text(const Table& table, const TextOptions& options) {
+  // Two digits, as OpenOOD's own files.
   const int digits = options.precision < 0 ? 2 : options.precision;
   std::vector<std::string> head{"dataset"};
   for (const auto& column : table.layout.columns) head.push_back(column.name);

@@ -65,6 +65,8 @@ std::vector<std::string> csv_files_below(const std::string& folder) {
        fs::recursive_directory_iterator(folder, fs::directory_options::skip_permission_denied))
     if (entry.is_regular_file() && entry.path().extension() == ".csv")
       paths.push_back(entry.path().string());
+
+  // The order of a folder depends on the file system.
   std::sort(paths.begin(), paths.end());
   return paths;
 }
@@ -140,6 +142,7 @@ void add_result_text(ResultSet& set, const std::string& text, const std::string&
                   "{0}: expected {2} columns as the header has, found {1}", place,
                   record.fields.size(), header.size());
 
+    // Fields stay texts, so that conditions can use any column.
     ReportRow row;
     for (size_t c = 0; c < header.size(); ++c) row.fields[header[c]] = record.fields[c];
     row.seed = number_of<int64_t>(row.field("seed"), place, "seed", "an integer");
@@ -155,6 +158,7 @@ namespace {
 
 // Rows of earlier versions get the training_hash of other rows of the same run.
 void complete_training_hashes(ResultSet& set) {
+  // The configuration determines both hashes, so one row of a run that has both is enough.
   std::map<std::string, std::string> known;
   for (const auto& row : set.rows)
     if (!row.field("config_hash").empty() && !row.field("training_hash").empty())

@@ -43,6 +43,7 @@ struct Pixels {
 };
 
 void put_image(Pixels& pixels, const at::Tensor& image, int64_t factor, int64_t x0, int64_t y0) {
+  // Each pixel becomes a square of factor x factor; a grey image gives all three colours.
   const auto a = image.accessor<uint8_t, 3>();
   for (int64_t y = 0; y < a.size(0) * factor; ++y)
     for (int64_t x = 0; x < a.size(1) * factor; ++x)
@@ -129,7 +130,7 @@ Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const
   for (const int64_t image : images)
     for (const auto& line : lines_beside(file, image)) longest = std::max(longest, line.size());
 
-  // gnuplot tells no text widths, so they are estimated from the font size.
+  // gnuplot does not report the width of texts, so it is estimated from the font size.
   const double em = canvas.font_pt / 72;
   return {0.6 * em * static_cast<double>(longest), 6 * em, (canvas.title.empty() ? 1.8 : 3.6) * em,
           0.6 * em};
@@ -158,6 +159,8 @@ std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images,
     text += fmt::format("set label '{}' at {}, {} center offset 0,0.6\n",
                         c == 0 ? "image" : fmt::format("member {}", c - 1),
                         c * step_x + (step_x - kGap) / 2, pixels.height);
+
+  // gnuplot's y-axis points upwards, the rows of pictures follow each other downwards.
   for (size_t r = 0; r < images.size(); ++r)
     text += fmt::format("set label {} at 0, {} right noenhanced offset -0.8,0.6\n",
                         double_quoted(lines_beside(file, images[r])),
@@ -217,7 +220,8 @@ void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, 
   const auto room = room_of(file, images, canvas);
   const double width_in = canvas.width_in - room.left - room.right;
   DISSENT_CHECK(width_in > 0.5, kUsage,
-                "--width: expected room for the pictures beside text of {} points, found {} inches",
+                "--width: expected space for pictures beside text of {} points, found {} inches; "
+                "use a larger --width or a smaller --font",
                 canvas.font_pt, canvas.width_in);
   canvas.height_in =
       width_in * static_cast<double>(pixels.height) / static_cast<double>(pixels.width) + room.top +

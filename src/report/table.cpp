@@ -52,7 +52,7 @@ Rows matching(const Rows& rows, const std::vector<Condition>& where) {
   for (const auto* row : {&a, &b})
     for (const auto& [column, text] : row->fields) columns.insert(column);
 
-  // Columns whose difference explains nothing: of two different rows the values differ too.
+  // These differ in any two rows that were measured differently, so they do not explain why.
   columns.erase("value");
   columns.erase("n");
   // config_hash always differs with training_hash, which is the one to choose by.
@@ -66,8 +66,8 @@ Rows matching(const Rows& rows, const std::vector<Condition>& where) {
                            a.field(column), b.field(column));
   }
   DISSENT_FAIL(kUsage,
-               "{} and {}: two values for {}, seed {}; they differ in {}; choose with --where "
-               "{}=..., or name it in --rows",
+               "{} and {}: two values for {}, seed {}; they differ in {}; choose one with "
+               "--where {}=..., or name the column in --rows",
                a.place, b.place, cell, a.seed, differs, first);
 }
 
@@ -255,6 +255,7 @@ std::vector<Cell> row_cells(const Rows& rows, const Rows& all,
                             const std::vector<std::string>& names, const TableOptions& options) {
   std::vector<Cell> cells;
   for (const auto& column : columns) {
+    // The place of the cell, for messages.
     const auto label = fmt::format("row ({}), column {}{}{}", fmt::join(names, ", "), column.group,
                                    column.group.empty() ? "" : " ", column.name);
     cells.push_back(make_cell(rows, all, column, label));
@@ -451,6 +452,7 @@ Table build_table(const ResultSet& set, const Layout& layout, const TableOptions
                 layout.name, set.rows.size());
   if (options.part_rows) table.layout.rows = with_distinguishing_column(used, layout).rows;
 
+  // A result row with a common score (accuracy) belongs to every row of its method.
   for (const auto& names : row_names(used, table.layout)) {
     Rows own;
     for (const auto* row : used)

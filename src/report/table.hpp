@@ -73,8 +73,8 @@ struct TableOptions {
   std::vector<int64_t> seeds = {};
   std::vector<Condition> where = {};  ///< further conditions for all rows
   /// Rows that the layout's columns do not distinguish (two trainings with the same experiment
-  /// name) get one more column that does, if each of them has all seeds: evaluation, run or
-  /// config_hash.
+  /// name) get one more column that does, if each of them has all seeds: evaluation, run,
+  /// training_hash or config_hash.
   bool part_rows = true;
   bool may_be_empty = false;  ///< a table without rows if no row matches the layout
 };

@@ -46,6 +46,8 @@ struct Marks {
   std::string (*escape)(const std::string&);
 };
 std::string latex_text(const std::string& text) {
+  // Characters that LaTeX takes as commands. A backslash before \, ~ or ^ would be an accent or a
+  // line break.
   std::string out;
   for (const char c : text) {
     if (c == '\\')
@@ -83,6 +85,7 @@ std::string cell_text(const Cell& cell, int digits, const TextOptions& options,
 // The two rows below a row of ours: the published values, and ours minus these.
 void add_published(TableRows& rows, const Table& table, size_t r, const Published& published,
                    const TextOptions& options, const Marks& marks) {
+  // Both rows have no names of their own, except what they are in the last column of names.
   std::vector<std::string> theirs(table.names[r].size()), difference = theirs;
   theirs.back() = "published";
   difference.back() = "difference";
@@ -110,6 +113,7 @@ TableRows body(const Table& table, const TextOptions& options, const Published* 
       row.push_back(cell_text(table.cells[r][c], digits_of(columns[c], options), options, marks));
     rows.push_back(row);
 
+    // A row without published values has no rows below it.
     const bool any_published =
         published && !std::all_of(published->values[r].begin(), published->values[r].end(),
                                   [](double value) { return std::isnan(value); });
@@ -152,6 +156,7 @@ CellNotes notes_of_cells(const Table& table) {
       if (!missing.empty()) notes.missing[row].push_back(missing);
 
       std::vector<std::string> seeds;
+      // NaN of one seed makes the mean NaN, so the seed is named.
       for (const auto& [seed, value] : cell.values)
         if (!std::isfinite(value)) seeds.push_back(std::to_string(seed));
       if (!seeds.empty())
@@ -270,6 +275,8 @@ std::string csv(const Table& table, const TextOptions& options, const Published*
       line.push_back(deviation ? digits(*deviation) : "");
       line.push_back(fmt::format("{}", cell.values.size()));
       line.push_back(fmt::format("{}", fmt::join(cell.missing, " ")));
+
+      // The difference is empty if one of the two values is missing.
       if (published) {
         line.push_back(digits(published->values[r][c]));
         line.push_back(digits(cell.mean() - published->values[r][c]));

@@ -39,7 +39,7 @@ std::string table_text(const Table& table, const TextOptions& options, const Pub
 
 /// The form of a release: ood_gen_df.csv and ood_det_df.csv of SED (all digits), ood.csv of OpenOOD
 /// (two digits; "mean ± deviation" over several seeds, as its scripts/eval_ood.py writes).
-/// precision -1: that of the release.
+/// precision -1: that of the release. Error::kUsage if two rows get the same name in the release.
 std::string released_text(const Table& table, const TextOptions& options);
 
 }  // namespace dissent::report

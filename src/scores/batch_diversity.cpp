@@ -40,6 +40,9 @@ at::Tensor max_variance(const at::Tensor& outputs) {
 
 at::Tensor divdis_information(const at::Tensor& outputs) {
   const auto p = checked("divdis_information", outputs);
+
+  // The sum over classes a, b of p(a, b) log(p(a, b) / (p(a) p(b))), with the mean over the batch
+  // as p.
   const auto log_marginal = p.mean(1).log();
 
   // Pairs with information 0 do not count, as in the reference.

@@ -33,6 +33,7 @@ struct Grid {
 };
 
 Grid neighbour_grid(int64_t rows) {
+  // OpenOOD's grid: finer where neighbourhoods are small.
   const auto fraction =
       at::cat({linspace(0.001, 0.1, 100), linspace(0.105, 0.5, 81), linspace(0.51, 0.99, 49)});
   const auto position = fraction.mul(static_cast<double>(rows)).sub(1).to(at::kLong);  // truncated

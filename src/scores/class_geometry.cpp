@@ -75,7 +75,7 @@ at::Tensor score_fdbd(const State& state, const at::Tensor& features, const at::
 
 State fit_nci(const FitData& data, const NciOptions& options) {
   const auto features = checked_features("nci", "training", data.train);
-  DISSENT_CHECK(options.alpha >= 0, kUsage, "nci: alpha: expected a number from 0, found {}",
+  DISSENT_CHECK(options.alpha >= 0, kUsage, "nci: alpha: expected 0 or more, found {}",
                 options.alpha);
   return {{"train_mean", row_mean(features)},
           {"weight", checked_head("nci", data.head, features.size(1)).weight},
@@ -101,6 +101,8 @@ at::Tensor score_gradnorm(const State&, const at::Tensor& features, const at::Te
                 describe(features));
   return score_rows({"gradnorm", features, logits, features.size(1), -1},
                     [](const at::Tensor& h, const at::Tensor& z) {
+                      // The gradient of W is the outer product of C p - 1 and h; its L1 norm is the
+                      // product of theirs.
                       const auto p = at::softmax(z, 1);
                       return (p * static_cast<double>(z.size(1)) - 1).abs().sum(1) * h.norm(1, {1});
                     });

@@ -58,12 +58,15 @@ at::Tensor category_mask(const at::Tensor& class_to_category, int64_t categories
   check_labels("category_mask", "class_to_category", class_to_category,
                class_to_category.defined() ? class_to_category.numel() : 0, categories,
                class_to_category.defined() ? class_to_category.device() : at::Device(at::kCPU), -1);
+
+  // Row k marks the classes of category k; -1 matches none.
   return class_to_category.unsqueeze(0).eq(
       at::arange(categories, class_to_category.options()).unsqueeze(1));
 }
 
 at::Tensor subset_predictions(const at::Tensor& rows) {
   check_rows("subset_predictions", rows);
+  // The argmax of zeros would be class 0.
   return rows.argmax(-1).masked_fill(rows.eq(0).all(-1), -1);
 }
 

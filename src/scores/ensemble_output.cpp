@@ -32,6 +32,8 @@ at::Tensor normalized_weights(const at::Tensor& weights) {
                     at::isFloatingType(weights.scalar_type()),
                 kUsage, "normalized_weights: weights: expected [M >= 1] of f32 or f64, found {}",
                 describe(weights));
+
+  // A norm of 0 would make all logits NaN.
   const auto norm = weights.norm();
   DISSENT_CHECK(norm.item<double>() > 0, kUsage,
                 "normalized_weights: weights: expected an L2 norm above 0, found {}",

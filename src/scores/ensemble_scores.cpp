@@ -46,6 +46,9 @@ at::Tensor average_entropy(const at::Tensor& outputs, InputKind kind) {
 at::Tensor mutual_information(const at::Tensor& outputs, InputKind kind,
                               MutualInformation definition) {
   const auto p = checked("mutual_information", outputs, kind);
+
+  // I = H(mean p) - mean H(p) >= 0 per sample; with the mean over the batch, as released, it may be
+  // negative.
   const auto average = entropy(p).mean(0);
   return entropy(p.mean(0)) -
          (definition == MutualInformation::kPerSample ? average : average.mean());

@@ -55,8 +55,8 @@ at::Tensor checked_logits(const char* name, const char* set_name, const FeatureS
   const bool same_rows = !set.features.defined() || (set.features.size(0) == set.logits.size(0) &&
                                                      set.features.device() == set.logits.device());
   DISSENT_CHECK(same_rows, kUsage,
-                "{}: {} logits: expected a row for each of the features {}, found {}", name,
-                set_name, describe(set.features), describe(set.logits));
+                "{}: {} logits: expected as many rows as the features {}, found {}", name, set_name,
+                describe(set.features), describe(set.logits));
 
   const auto logits = set.logits.detach();
   check_finite(name, set_name, "logits", logits);
@@ -82,12 +82,15 @@ LinearHead checked_head(const char* name, const LinearHead& head, int64_t dimens
                 head.weight.size(0), c10::toString(head.weight.scalar_type()),
                 head.weight.device().str(), describe(head.bias));
 
+  // The head is converted to f64 at once; features and logits, which are large, block by block.
   return {head.weight.detach().to(at::kDouble), head.bias.detach().to(at::kDouble)};
 }
 
 int64_t class_count(const FitData& data) {
   if (data.head.weight.defined()) return data.head.weight.size(0);
   if (data.train.logits.defined()) return data.train.logits.size(-1);
+
+  // The largest label is a lower bound: classes above it have no training samples anyway.
   const auto& labels = data.train.labels;
   return labels.defined() && labels.numel() > 0 ? labels.max().item<int64_t>() + 1 : 1;
 }

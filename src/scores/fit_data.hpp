@@ -6,7 +6,8 @@
 
 // Shared by fits: checks that name the post-processor, and sums over blocks of rows in f64
 // (row_sums.cpp), which run on the process's threads on the CPU, with the same bits for any number
-// of threads.
+// of threads. Checks throw Error::kUsage for shape, dtype and device, and Error::kData naming how
+// many values are not finite.
 namespace dissent::scores {
 
 /// The features of a set, [N >= 1, D >= 1] and finite; set_name for messages: "training",
@@ -30,7 +31,7 @@ void for_blocks(const at::Tensor& rows, int64_t block_rows,
 int64_t count_not_finite(const at::Tensor& rows);
 /// Mean over rows, [D] f64.
 at::Tensor row_mean(const at::Tensor& rows);
-/// Means of the rows of each class [C, D] f64, 0 for a class without rows. classes_of_rows [N] i64;
+/// Means of the rows of each class [C, D] f64, 0 for a class without rows. class_of_row [N] i64;
 /// -1: the row is in none.
 struct ClassMeans {
   at::Tensor mean, count;  ///< [C, D], [C] f64

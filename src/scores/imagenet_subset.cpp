@@ -123,6 +123,8 @@ at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const Image
                 kUsage, "subset_outputs: outputs: expected [..., {}] of f32 or f64, found {}",
                 kImagenetClasses, describe(outputs));
   if (rule == SubsetRule::kMaskedSoftmax) return masked_softmax(outputs, kind, subset);
+
+  // As in SED's release: members vote for single classes, categories get mean probabilities.
   const auto output_of_class = subset.output_of_class.to(outputs.device());
   if (!subset.categories) return votes_in_subset(outputs, output_of_class.ge(0));
   return category_means(

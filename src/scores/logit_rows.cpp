@@ -78,7 +78,7 @@ std::vector<PostprocessorInfo> logit_rows() {
            .citation = "Guo et al., On Calibration of Modern Neural Networks, ICML 2017",
            .answers = "all predictions correct, or no better than chance: T is a bound; equal "
                       "logits: T is 1; "
-                      "the state's `end` tells the case",
+                      "the state's `end` says which",
            .needs = {F::kValidationLogits, F::kValidationLabels},
            .scores_logits = true},
           OptionTable<TempScalingOptions>("postprocessor.temp_scaling", "Temperature scaling")

@@ -74,6 +74,8 @@ State fit_temp_scaling(const FitData& data, const TempScalingOptions& options) {
                    : options.convention == TemperatureConvention::kSdde
                        ? fit_temperature_sdde(logits, labels, 1e-3, bounds)
                        : fit_temperature(logits, labels, bounds);
+
+  // nll and end are not read by the score: they say how well the temperature was determined.
   return {{"temperature", number(fit.temperature).unsqueeze(0)},
           {"nll", number(fit.nll)},
           {"end", at::scalar_tensor(static_cast<int64_t>(fit.end), at::kLong)}};

@@ -131,6 +131,8 @@ class Worker {
   void make_unit(const B* rows, int64_t b) {
     auto* unit = unit_.template mutable_data_ptr<P>();
     zero_rows_.clear();
+
+    // A row of zeros has no direction; look_at() sets its products.
     for (int64_t row = 0; row < b; ++row) {
       const double inverse = inverse_norm(rows + row * d_, d_);
       inverse_[row] = inverse;

@@ -118,8 +118,8 @@ State fit_relation(const FitData& data, const RelationOptions& options) {
   const auto logits = checked_logits("relation", "training", data.train, data.head);
   DISSENT_CHECK(options.power > 0, kUsage, "relation: power: expected a number above 0, found {}",
                 options.power);
-  DISSENT_CHECK(options.threshold >= 0, kUsage,
-                "relation: threshold: expected a number from 0, found {}", options.threshold);
+  DISSENT_CHECK(options.threshold >= 0, kUsage, "relation: threshold: expected 0 or more, found {}",
+                options.threshold);
 
   // The whole training set is the bank: the tensors are kept as they are, without a copy.
   State state = {{"bank", features},

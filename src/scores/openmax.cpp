@@ -56,6 +56,8 @@ State fit_openmax(const FitData& data, const OpenmaxOptions& options) {
     auto& tail = distances[c];
     std::sort(tail.begin(), tail.end(), std::greater<>());
     tail.resize(std::min<size_t>(tail.size(), options.tail));
+
+    // With too few distances the distribution is 0 everywhere, and the logit is not revised.
     const auto fit = fit_weibull(tail);
     weibulls[static_cast<int64_t>(c)].copy_(
         at::tensor({fit.shift, fit.scale, fit.shape}, at::kDouble));
@@ -87,6 +89,7 @@ at::Tensor openmax_probabilities(const State& state, const at::Tensor& logits) {
   const auto omega = at::zeros_like(z).scatter_(1, std::get<1>(z.topk(revised, 1)),
                                                 rank_weight.expand({z.size(0), revised}));
 
+  // Probabilities of C + 1 classes, the unknown one last.
   const auto taken = z * w * omega;
   return at::softmax(at::cat({z - taken, taken.sum(1, true)}, 1), 1);
 }

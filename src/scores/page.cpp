@@ -67,6 +67,8 @@ std::string section(const PostprocessorInfo& row) {
 }  // namespace
 
 std::string scores_page() {
+  // Only the introductions are written here: everything about a score comes from its entry in a
+  // table.
   std::string out =
       "# Scores\n\n"
       "Written by `scripts/generate_docs` from what `dissent config scores` prints; do not "

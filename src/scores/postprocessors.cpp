@@ -29,6 +29,7 @@ bool is_given(const FitData& data, FitField field) {
 }
 
 void check_options(const PostprocessorInfo& postprocessor, const std::any& options) {
+  // Each post-processor casts the options to its own struct.
   const bool same = options.type() == postprocessor.default_options.type();
   DISSENT_CHECK(same, kUsage,
                 "{}: options: expected options of this post-processor, found those of another",

@@ -70,6 +70,8 @@ void add_by_place(const at::Tensor& rows, const at::Tensor& place, at::Tensor& s
 }  // namespace
 
 int64_t count_not_finite(const at::Tensor& rows) {
+  // On the CPU one pass over the values, without a tensor of flags; on a GPU blocks bound the
+  // flags.
   std::vector<int64_t> bad(parts_of(rows.size(0), kBlockRows));
   tasks_on(rows, static_cast<int64_t>(bad.size()), [&](int64_t i) {
     const auto block =

@@ -48,7 +48,7 @@ at::Tensor score_rows(const Scored& scored,
 
   const auto& rows = has_features ? scored.features : scored.logits;
   DISSENT_CHECK(!has_logits || scored.logits.size(0) == rows.size(0), kUsage,
-                "{}: logits: expected a row for each of the features {}, found {}", scored.name,
+                "{}: logits: expected as many rows as the features {}, found {}", scored.name,
                 describe(rows), describe(scored.logits));
 
   auto scores = at::empty({rows.size(0)}, rows.options().dtype(at::kDouble));

@@ -9,6 +9,7 @@ namespace dissent::scores {
 
 /// A tensor of the state; Error::kUsage naming the post-processor and the tensor if it is missing.
 const at::Tensor& from_state(const char* name, const State& state, const std::string& key);
+/// A tensor with a single value, as a number.
 double number_from_state(const char* name, const State& state, const std::string& key);
 int64_t count_from_state(const char* name, const State& state, const std::string& key);
 
@@ -24,6 +25,7 @@ struct Scored {
 
 /// Computes f on blocks of rows (h, z in f64; undefined if not read), on the process's threads, and
 /// concatenates its values [rows] to [N] f64. Rows with a feature that is not finite become NaN.
+/// Error::kUsage for shape, dtype, and different numbers of rows.
 at::Tensor score_rows(const Scored& scored,
                       const std::function<at::Tensor(const at::Tensor& h, const at::Tensor& z)>& f,
                       int64_t block_rows = kBlockRows);

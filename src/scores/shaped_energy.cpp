@@ -11,6 +11,7 @@ namespace {
 at::Tensor scalar_of(double value) { return at::scalar_tensor(value, at::kDouble); }
 
 State head_state(const char* name, const LinearHead& given) {
+  // Any dimension will do here: features are compared with it when they are scored.
   const auto head = checked_head(name, given, given.weight.defined() ? given.weight.size(-1) : 0);
   return {{"weight", head.weight}, {"bias", head.bias}};
 }

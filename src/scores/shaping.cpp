@@ -131,6 +131,8 @@ at::Tensor ash_p(const at::Tensor& features, double p) {
 at::Tensor ash_b(const at::Tensor& features, double p) {
   const auto kept = largest("ash_b", features, p);
   const auto k = kept.indices.size(-1);
+
+  // k = 0 keeps nothing; the quotient is then not used.
   const auto fill = features.sum(-1, true) / static_cast<double>(std::max<int64_t>(k, 1));
   return scatter(features, kept.indices, fill.expand(kept.indices.sizes()));
 }

@@ -22,8 +22,9 @@ PostprocessorInfo ash_row(const std::string& name, const std::string& remaining,
                           const std::string& answers, Score score) {
   return postprocessor_row<AshOptions>(
       {.name = name,
-       .summary = "Energy after pruning all but the largest activations of a sample; the others " +
-                  remaining,
+       .summary =
+           "Energy after pruning all but the largest activations of a sample; the remaining ones " +
+           remaining,
        .formula =
            "log sum_c exp(W h' + b)_c,  h' of the k = D - round(D q / 100) largest activations",
        .citation = "Djurisic et al., Extremely Simple Activation Shaping for Out-of-Distribution "

@@ -18,6 +18,7 @@ State fit(const char* name, const at::Tensor& features, const LinearHead& given,
   // The origin: minus the minimum-norm solution of W u = b, so the logits of u are smallest.
   const auto head = checked_head(name, given, d);
   const auto u = at::mv(at::linalg_pinv(head.weight), head.bias).neg();
+  // Second moments about u, not about the mean: u is the origin of the space.
   const auto moment = second_moment(features, [&](at::Tensor& block, int64_t) { block.sub_(u); });
   const auto vectors = std::get<1>(at::linalg_eigh(moment));  // the largest eigenvalues last
   return {{"u", u}, {"residual_space", vectors.narrow(1, 0, d - dim).contiguous()}};
@@ -46,11 +47,10 @@ State fit_vim(const FitData& data, const VimOptions& options) {
   // A residual of the size of rounding errors has no direction.
   const double noise =
       static_cast<double>(u.size(0)) * std::numeric_limits<double>::epsilon() * length;
-  DISSENT_CHECK(
-      outside > noise, kUsage,
-      "vim: dim: expected one below the dimensions of the training "
-      "features, found that nothing is left outside of {}; take a smaller postprocessor.vim.dim",
-      options.dim);
+  DISSENT_CHECK(outside > noise, kUsage,
+                "vim: dim: expected fewer dimensions than the training features span, found that "
+                "nothing is left outside of {}; use a smaller score.vim.dim",
+                options.dim);
 
   state["alpha"] = at::scalar_tensor(largest / outside, at::kDouble);
   return state;

@@ -30,7 +30,7 @@ TemperatureNll::Point TemperatureNll::at_beta(double beta) const {
 
     // Differences to the logit of the label have the same softmax and smaller values.
     const auto right = block.gather(1, labels_.narrow(0, first, count).unsqueeze(1));
-    const auto z = block - right;  // the NLL is that of the differences to the right logit
+    const auto z = block - right;
     const auto log_p = at::log_softmax(z * beta, 1), p = log_p.exp();
 
     // Derivatives with respect to beta: the mean and the variance of z under p.

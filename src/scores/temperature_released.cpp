@@ -70,6 +70,7 @@ std::optional<Bracket> bracket(const Function& f, double a, double b) {
       golden();
     }
 
+    // The oldest of the three points is dropped.
     a = b;
     b = c;
     c = w;
@@ -119,6 +120,7 @@ double golden_section(const Function& f, const Bracket& start, double tolerance)
   double f1 = f(x1), f2 = f(x2);
   for (int step = 0;
        step < kMostSteps && std::abs(x3 - x0) > tolerance * (std::abs(x1) + std::abs(x2)); ++step) {
+    // The minimum lies in [x1, x3] or in [x0, x2].
     if (f2 < f1) {
       x0 = x1;
       x1 = x2;
@@ -198,6 +200,8 @@ TemperatureFit fit_temperature_openood(const at::Tensor& logits, const at::Tenso
     const double direction = -inverse_curvature * gradient;
     const double rate = iteration == 1 ? std::min(1.0, 1 / std::abs(gradient)) * kRate : kRate;
 
+    // The conditions of torch's LBFGS: the slope along the step, its size, and the change of the
+    // value.
     if (gradient * direction > -kChangeTolerance) break;
     step = rate * direction;
     t += step;

@@ -29,6 +29,7 @@ TopK::TopK(int64_t rows, int64_t k, at::Device device)
 void TopK::update(const at::Tensor& values) {
   const int64_t k = best_.size(1);
   if (!best_.device().is_cpu()) {
+    // The k largest of the k so far and the new values.
     best_ = std::get<0>(at::cat({best_, values}, 1).topk(k, 1, true, false));
     return;
   }

@@ -8,6 +8,7 @@ namespace dissent::scores {
 /// The k largest values of each row, updated block by block: exact, 8 k bytes per row.
 class TopK {
  public:
+  /// k >= 1.
   TopK(int64_t rows, int64_t k, at::Device device);
   /// values [rows, n] f64.
   void update(const at::Tensor& values);

@@ -103,6 +103,7 @@ class InverseHessian {
 // Halves the step until the value falls enough; the same point if it never does.
 ScalingPoint search_line(const at::Tensor& logits, const at::Tensor& labels,
                          const ScalingPoint& from, const at::Tensor& direction, double step) {
+  // Armijo: f(x + s d) <= f(x) + c s g^T d. Only a descent direction can meet it.
   const double slope = dot_product(from.gradient, direction);
   for (int i = 0; i < kMostHalvings && slope < 0; ++i, step /= 2) {
     auto next = evaluate_scaling(logits, labels, from.x + step * direction);

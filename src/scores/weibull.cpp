@@ -40,7 +40,7 @@ Weibull fit_weibull(const std::vector<double>& distances) {
   }
   if (mean_log == 0) return none;
 
-  // Bisection for the zero of the derivative.
+  // Bisection for the zero of the derivative, which is positive at low and negative at high.
   double low = 1e-3, high = 1;
   while (slope(x, mean_log, low) < 0) low /= 2;
   while (slope(x, mean_log, high) > 0) high *= 2;

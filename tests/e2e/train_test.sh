@@ -97,7 +97,7 @@ for name in ../e a/../../e /tmp/e; do
 done
 well 1 train train.toml --quiet --set 'experiment="a/b..c"'
 expect_file results/a/b..c/seed-42/checkpoint.h5
-refused 1 2 "results/e/seed-42: expected to be named once, found it by \"results/e/*\" and by \"results/e/seed-42\"" -- \
+refused 1 2 "results/e/seed-42: expected one entry that matches this path, found two: \"results/e/*\" and \"results/e/seed-42\"" -- \
   evaluate "$source_dir/configs/sed/evaluation.toml" --set 'evaluate.runs=["results/e/*", "results/e/seed-42"]' --set 'evaluate.id="train.cache"' --set 'evaluate.sets=[]'
 
 # Two trainings of one folder at once: the second is refused, by name of the first; two folders are two. What kill -9 leaves is taken over at once.

@@ -20,14 +20,14 @@ namespace dissent::metrics {
 // Throw Error::kUsage for shape, dtype, labels and options; Error::kData naming how many
 // probabilities are outside of [0, 1] or NaN.
 
-/// Which draws u are taken, so that calibration and test draw apart.
+/// Which random numbers u are used, so that those of calibration and test rows are independent.
 enum class ConformalPart : uint64_t { kCalibration = 0, kTest = 1 };
 
 struct ConformalOptions {
   double level = 0.9;       ///< above 0 and below 1
   double penalty = 0;       ///< >= 0; the paper of RAPS takes 0.01
   int64_t free_ranks = 5;   ///< >= 0
-  bool randomised = true;   ///< else sets are larger than they need be and coverage above the level
+  bool randomised = true;   ///< false: larger sets, with a coverage above the level
   bool allow_empty = true;  ///< false: an empty set gets the first class
   uint64_t seed = 0;        ///< of u; u is a function of it, the part and the row
 };
@@ -35,8 +35,8 @@ struct ConformalOptions {
 /// RAPS as published: penalty 0.01, free_ranks 5.
 ConformalOptions raps_options(double level = 0.9);
 
-/// Scores of the labels [N] f64. first_row: the row of the set that the first of these is, so that
-/// blocks draw what the whole does.
+/// Scores of the labels [N] f64. first_row: number of the first of these rows in its set, so that
+/// blocks use the same random numbers as the whole set.
 at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& labels,
                             const ConformalOptions& options = {}, int64_t first_row = 0,
                             ConformalPart part = ConformalPart::kCalibration);
@@ -45,10 +45,12 @@ at::Tensor conformal_scores(const at::Tensor& probabilities, const at::Tensor& l
 /// infinite, and every set has all classes.
 int64_t conformal_position(int64_t n, double level);
 
-/// q of calibration scores [n >= 1].
+/// q of calibration scores [n >= 1], f32 or f64; infinite if the level needs more samples.
+/// Error::kData without samples and naming how many are NaN.
 double conformal_quantile(const at::Tensor& scores, double level);
 
-/// Whether each class is in the set of each sample: bool [N, C] on the CPU.
+/// Whether each class is in the set of each sample: bool [N, C] on the CPU. quantile: q, may be
+/// infinite. first_row: as above, of the test set.
 at::Tensor conformal_sets(const at::Tensor& probabilities, double quantile,
                           const ConformalOptions& options = {}, int64_t first_row = 0);
 

@@ -8,7 +8,7 @@ namespace dissent::metrics {
 
 /// Correct classification rate at a false-positive rate (CCR@FPR): the share of all ID samples that
 /// are right and score strictly above the ceil(fpr * N_ood)-th largest confidence of the OOD
-/// samples. With fpr = 0 it is the smallest OOD confidence, as released.
+/// samples. With fpr = 0 the threshold is the smallest OOD confidence, as released.
 /// Ref: OpenOOD openood/evaluators/metrics.py ccr_fpr.
 class CorrectClassification {
  public:

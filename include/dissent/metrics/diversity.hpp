@@ -11,7 +11,7 @@ namespace dissent::metrics {
 enum class MemberOutputs { kLogits, kProbabilities };
 
 /// Diversity of the members of an ensemble over samples. p_m are probabilities [N, C]; i, j
-/// are members, pairs i < j. Larger is more diverse, but for q_statistic, correlation and
+/// are members, pairs i < j. Larger is more diverse, except for q_statistic, correlation and
 /// double_fault.
 struct DiversityValues {
   /// From predictions and probabilities.
@@ -32,11 +32,11 @@ struct DiversityValues {
   double correlation =
       std::numeric_limits<double>::quiet_NaN();  ///< mean of (a d - b c) / sqrt((a + b)(c + d)(a +
                                                  ///< c)(b + d)); likewise
-  double double_fault =
-      std::numeric_limits<double>::quiet_NaN();  ///< mean share of samples that both have wrong
+  double double_fault = std::numeric_limits<double>::quiet_NaN();  ///< mean share of samples that
+                                                                   ///< both predict wrongly
   double unequal_success =
-      std::numeric_limits<double>::quiet_NaN();  ///< mean share of samples that one of two has
-                                                 ///< right (disagreement of right and wrong)
+      std::numeric_limits<double>::quiet_NaN();  ///< mean share of samples that exactly one of
+                                                 ///< the two predicts correctly
 };
 
 /// Collects them over blocks of samples: integer counts and exact sums, so any order, split and
@@ -53,7 +53,7 @@ class Diversity {
   void update(const at::Tensor& outputs, const at::Tensor& labels = {},
               MemberOutputs kind = MemberOutputs::kLogits);
   void merge(const Diversity& other);
-  /// Throws Error::kData without samples.
+  /// Throws Error::kData without samples, Error::kUsage if only some of the updates had labels.
   DiversityValues finish() const;
   /// [i][j] share of samples that members i and j predict differently: [M, M] f64.
   at::Tensor disagreement_matrix() const;

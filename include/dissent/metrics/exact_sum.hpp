@@ -7,13 +7,14 @@ namespace dissent::metrics {
 
 /// A sum of numbers with the same bits for any order, batch size and rank count: each number is cut
 /// to a multiple of 2^-64 and added as a 128-bit integer, so that an addition rounds nothing. NaN
-/// and infinities are counted beside it and come out as IEEE addition has it.
+/// and infinities are counted separately; the result is then that of IEEE addition.
 class ExactSum {
  public:
   /// 64-bit words of the state.
   static constexpr int64_t kWords = 7;
 
-  /// Throws Error::kData if the sum leaves +-2^63.
+  /// Throws Error::kData for a value of 2^62 or more in absolute value, and if the sum reaches
+  /// 2^63.
   void add(double value);
   /// f32 or f64 of any shape and device, or Error::kUsage.
   void add(const at::Tensor& values);

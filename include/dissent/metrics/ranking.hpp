@@ -50,7 +50,7 @@ enum class RocPoints {
 double auroc(const RankingCurve& curve);
 
 /// Share of negatives at the largest threshold that recalls at least `recall` (0 .. 1) of the
-/// positives.
+/// positives. Error::kUsage for another recall.
 double fpr_at_recall(const RankingCurve& curve, double recall, RocPoints points = RocPoints::kAll);
 
 /// Trapezoid area under the precision-recall curve (sklearn auc(recall, precision)), starting at

@@ -39,8 +39,8 @@ struct RankingSide {
                                  ///< (conventions sklearn, sed)
   std::vector<double>
       fpr_dropped;  ///< at the points that scikit-learn's drop_intermediate keeps (sdde, openood)
-  std::vector<double> fpr_nearest;  ///< at the recall nearest to it, the larger of two that are as
-                                    ///< near (torch_uncertainty)
+  std::vector<double> fpr_nearest;  ///< at the point of the nearest recall, the larger of two that
+                                    ///< are equally near (torch_uncertainty)
 };
 
 struct RankingValues {
@@ -58,7 +58,8 @@ struct RankingValues {
 /// Consecutive tie groups and how many samples score above them.
 class RankingPiece {
  public:
-  /// groups from the top; before: samples above the piece; total: all samples.
+  /// groups from the top; before: samples above the piece; total: all samples. Error::kUsage for a
+  /// recall outside of 0 .. 1.
   RankingPiece(const std::vector<TieGroup>& groups, TieGroup before, TieGroup total,
                const RankingRequest& request);
   /// State: words(request) integers. A piece of zeros is one without groups.

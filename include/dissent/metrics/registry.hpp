@@ -93,7 +93,7 @@ struct MetricInfo {
   /// Whether the convention defines the metric as `meaning` says, without changes.
   bool has_default_definition(Convention convention) const;
   /// Whether the convention reports the mean of the batch means (nll of sdde and openood). All code
-  /// that computes metric values asks here, so that it agrees.
+  /// that computes metric values calls this.
   bool averages_batches(Convention convention) const;
   bool needs_input(MetricNeed need) const;
 };

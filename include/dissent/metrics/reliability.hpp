@@ -7,7 +7,7 @@
 
 namespace dissent::metrics {
 
-/// One bin of a reliability diagram: (low, high] or [low, high), as the bins are made.
+/// One bin of a reliability diagram: [low, high) for equal width, (low, high] between given edges.
 struct ReliabilityBin {
   double low = 0, high = 0;
   int64_t count = 0, right = 0;
@@ -28,17 +28,19 @@ class Reliability {
   /// Equal width: [lo, hi) of width 1 / bins; top: bin of a confidence of 1 (kOwn: one more
   /// bin). bins >= 1.
   explicit Reliability(int64_t bins = 15, TopBin top = TopBin::kClosed);
-  /// Bins (lo, hi] between inner edges in ascending order, the first and last without end:
+  /// Bins (lo, hi] between inner edges in ascending order, the first and last unbounded:
   /// sklearn.calibration.calibration_curve.
   explicit Reliability(std::vector<double> inner_edges);
 
   /// confidence [N] f32 or f64; right [N] bool, same device. Values outside [0, 1] are in no bin.
   /// Throws Error::kData naming the count if one is NaN.
   void update(const at::Tensor& confidence, const at::Tensor& right);
+  /// Error::kUsage for other bins.
   void merge(const Reliability& other);
   std::vector<ReliabilityBin> finish() const;
   /// Sum over bins of share * |accuracy - mean confidence|, 0 .. 1; 0 if nothing is binned.
   double expected_error() const;
+  /// Largest |accuracy - mean confidence| over the filled bins; 0 if nothing is binned.
   double largest_error() const;
 
   /// [bins, 2 + ExactSum::kWords] i64 on the CPU: sums of these are merges. from_state: into this

@@ -1,7 +1,7 @@
 #pragma once
 #include <dissent/scores/postprocessor.hpp>
 
-// Post-processors that look at a feature beside the class that the logits predict, y^ = argmax z,
+// Post-processors that combine a feature with the class that the logits predict, y^ = argmax z,
 // first on ties (postprocessor.hpp describes what they share).
 namespace dissent::scores {
 
@@ -29,7 +29,7 @@ State fit_fdbd(const FitData& data, const FdbdOptions& options = {});
 at::Tensor score_fdbd(const State& state, const at::Tensor& features, const at::Tensor& logits);
 
 struct NciOptions {
-  double alpha = 0.0001;  ///< weight of the norm, from 0
+  double alpha = 0.0001;  ///< weight of the norm, >= 0
 };
 /// <w_y^, h - m> / |h - m| + alpha |h|_1, m the mean of the training features: not divided by |w|,
 /// and the norm is of the uncentred feature, as released. (Liu and Qin, Neural Collapse Inspired,

@@ -6,7 +6,8 @@
 namespace dissent::scores {
 
 // Evaluation of members trained on C classes on sets with fewer or coarser classes. Each maps
-// outputs to [..., K]; take the result as kProbabilities.
+// outputs to [..., K]; take the result as kProbabilities. Throw Error::kUsage for shape, dtype and
+// device, and for a mask or category without a class.
 // Ref: SED diverse_universe/local_models/wrappers.py, model_vs_human; cases sed_scores.h5
 // imagenet_ar_wrapper, in9_wrapper, mvh_wrapper.
 

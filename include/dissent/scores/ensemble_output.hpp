@@ -15,8 +15,8 @@ at::Tensor mean_logits(const at::Tensor& logits);
 /// Mean of the softmax of each member (average_after_softmax).
 at::Tensor mean_probabilities(const at::Tensor& logits);
 
-/// Log of that: what SDDE's evaluation takes for the logits of the ensemble when it does not
-/// average logits (aggregate_logits False).
+/// Log of mean_probabilities: what SDDE's evaluation uses as the logits of the ensemble when it
+/// does not average logits (aggregate_logits False).
 at::Tensor log_mean_probabilities(const at::Tensor& logits);
 
 /// Sum over members of log softmax, not normalised.

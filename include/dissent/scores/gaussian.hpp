@@ -29,7 +29,8 @@ at::Tensor score_mds(const State& state, const at::Tensor& features, const at::T
 State fit_rmds(const FitData& data, const GaussianOptions& options = {});
 at::Tensor score_rmds(const State& state, const at::Tensor& features, const at::Tensor& logits);
 
-/// The pseudo-inverse P = A A^T of the state: [D, D] f64.
+/// The pseudo-inverse P = A A^T of a state of mds or rmds: [D, D] f64. Error::kUsage for another
+/// one.
 at::Tensor precision(const State& state);
 
 }  // namespace dissent::scores

@@ -36,11 +36,11 @@ enum class SubsetRule {
 
 /// outputs [..., 1000] f32 or f64, any device; returns [..., K] of the same dtype, to be used as
 /// probabilities. Under kMaskedSoftmax probabilities are divided by their sum over the subset (a
-/// row with none of it stays 0).
+/// row with none of it stays 0). Error::kUsage for shape or dtype.
 at::Tensor subset_outputs(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset,
                           SubsetRule rule);
 
-/// Labels of 0 .. 999 as outputs of the subset, -1 outside. labels [N] i64.
+/// Labels of 0 .. 999 as outputs of the subset, -1 outside. labels [N] i64, any device.
 at::Tensor subset_labels(const at::Tensor& labels, const ImagenetSubset& subset);
 
 }  // namespace dissent::scores

@@ -32,7 +32,7 @@ at::Tensor score_gen(const State& state, const at::Tensor& features, const at::T
 enum class TemperatureConvention { kOptimum, kSdde, kOpenood };
 struct TempScalingOptions {
   TemperatureConvention convention = TemperatureConvention::kOptimum;  ///< temperature.hpp
-  double lowest = 0.001, highest = 100;                                ///< bounds; not of openood
+  double lowest = 0.001, highest = 100;                                ///< bounds; openood has none
 };
 /// max_c softmax(z / T)_c, T fitted on the validation set. (Guo et al., 2017) Reads validation
 /// logits and labels.

@@ -19,8 +19,8 @@ struct KnnOptions {
 /// Reads training features. State: bank (the training features themselves), k, block_rows.
 /// On the CPU rows of the bank are chosen by f32 products, with a bound on their rounding, and
 /// measured in f64: the same value, and the same bits for any blocks and threads, in the time of
-/// f32 products (src/scores/nearest.hpp). Samples go through min(block_rows, block_rows^2 / k) at a
-/// time.
+/// f32 products (src/scores/nearest.hpp). Samples are processed in blocks of min(block_rows,
+/// block_rows^2 / k).
 /// Ref: OpenOOD knn_postprocessor.py, which adds 1e-10 to every normalised value: that cancels in a
 /// difference.
 State fit_knn(const FitData& data, const KnnOptions& options = {});
@@ -60,8 +60,8 @@ struct CfoodOptions {
 };
 /// MINUS the smallest fraction f of a grid (0.001 .. 0.99) for which at least a share k of the n
 /// reference rows r have the sample no farther away than their own neighbour number trunc(f n - 1)
-/// + 1 (0: the row itself); -1 if there is none. Features over (norm + 1e-10). (Conformal k-nn,
-/// OpenOOD's CFOOD) Reads training features, and at least 2 reference rows. Distances by
+/// + 1 (0: the row itself); -1 if there is none. Features are divided by (norm + 1e-10). (Conformal
+/// k-nn, OpenOOD's CFOOD) Reads training features, and at least 2 reference rows. Distances by
 /// differences, not products, so that a training row ties with itself. State: bank [n, D], kval and
 /// kpos [J] (the grid without repeated positions), distances [n, J] of each row to its neighbours,
 /// .. Time of the fit: n^2 (D + log n).

@@ -41,7 +41,7 @@ struct VraOptions {
   double percentile_high = 90,
          percentile_low = 10;  ///< of all validation activations, 0 .. 100, low <= high
 };
-/// LSE(W vra(h) + b). (Xu et al., VRA, 2023, as OpenOOD has it) Reads validation features, head.
+/// LSE(W vra(h) + b). (Xu et al., VRA, 2023, as in OpenOOD) Reads validation features, head.
 /// State: threshold_low, threshold_high, ..
 State fit_vra(const FitData& data, const VraOptions& options = {});
 at::Tensor score_vra(const State& state, const at::Tensor& features, const at::Tensor& logits);

@@ -34,15 +34,16 @@ struct TemperatureBounds {
 };
 
 /// The optimum inside the bounds, to a relative accuracy near 1e-12 where the NLL is not flat. The
-/// NLL is convex in 1 / T, so the zero of its derivative is bracketed and found by Newton's method,
-/// halving where a step would leave the bracket: about ten evaluations.
+/// NLL is convex in 1 / T, so the zero of its derivative is bracketed and found by Newton's method;
+/// a step that would leave the bracket goes to the geometric mean of its ends. About ten
+/// evaluations. Error::kUsage also for bounds that are not 0 < lowest < highest.
 TemperatureFit fit_temperature(const at::Tensor& logits, const at::Tensor& labels,
                                TemperatureBounds bounds = {});
 
 /// Convention "sdde": golden section over log T to a relative tolerance on log T, from a bracket
-/// that grows in unit steps of log T. The bounds only begin the bracket: on odd data T ends outside
-/// of them, with end kInside. Where scipy finds no bracket and stops (every prediction is right, or
-/// wrong, by far; all logits are equal) T is the better bound, or 1, and end says which.
+/// that grows in unit steps of log T. The bounds only begin the bracket: on unusual data T ends
+/// outside of them, with end kInside. Where scipy finds no bracket and stops (every prediction is
+/// right, or wrong, by far; all logits are equal) T is the better bound, or 1, and end says which.
 /// Error::kData where the cross-entropy is NaN.
 /// Ref: SDDE openood/pipelines/temperature.py, with scipy.optimize.golden and bracket; cases
 /// sdde_scores.h5 temperature*.

@@ -63,6 +63,7 @@ void SetColumns::append(const SetColumns& more) {
 }
 
 void SetColumns::add_value(const ColumnKey& key, double value) {
+  // Kept apart from columns of rows, because append() cannot join it.
   columns_[key] = at::full({1}, value, at::kDouble);
   single_values_.insert(key);
 }

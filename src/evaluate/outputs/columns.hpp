@@ -62,11 +62,13 @@ struct ColumnPlan {
 class SetColumns {
  public:
   SetColumns() = default;
+  /// values [keys, rows] f64.
   SetColumns(const std::vector<ColumnKey>& keys, at::Tensor values);
   int64_t rows() const { return rows_; }
   bool has(const ColumnKey& key) const { return columns_.contains(key); }
   /// [rows] f64. Error::kInternal for an unknown key.
   at::Tensor at(const ColumnKey& key) const;
+  /// values [rows] f64.
   void add(const ColumnKey& key, at::Tensor values);
   /// Appends the rows of another set. Columns that only one of the two has, and values of all rows,
   /// are dropped.

@@ -33,6 +33,7 @@ at::Tensor by_unit(const at::Tensor& rows, const std::vector<int64_t>& units) {
 
 LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::move(key)) {
   agree(comm, [&] {
+    // Rank 0 alone creates and deletes files; agree() lets the others continue when it is done.
     if (comm.rank() != 0) return;
     make_folder(key_.folder);
 
@@ -63,6 +64,7 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
 
   // A full disk is found before the pass, not during it.
   agree(comm, [&] {
+    // Per row the outputs of all units, and 8 bytes for its label.
     const int64_t bytes = key_.dtype == "f16" ? 2 : 4;
     if (comm.rank() == 0)
       check_free_space(key_.folder,
@@ -153,6 +155,8 @@ MemberOutputs LogitsCache::rounded(MemberOutputs outputs) const {
                   key_.place, lost);
     return nearest;
   };
+
+  // Rounded before they are used, so that this evaluation and one that reads the cache agree.
   outputs.logits = round(outputs.logits);
   if (key_.feature_dim > 0 && outputs.features.defined())
     outputs.features = round(outputs.features);
@@ -160,6 +164,7 @@ MemberOutputs LogitsCache::rounded(MemberOutputs outputs) const {
 }
 
 void LogitsCache::begin(int64_t shard) {
+  // The size includes 8 bytes per row for its label, and some KiB for the datasets.
   const auto path = temporary_name(shard_path(shard));
   const auto dtype = dtype_from_name(key_.dtype, path);
   const int64_t rows = shard_count(shard),
@@ -203,6 +208,7 @@ void LogitsCache::commit() {
   DISSENT_CHECK(written_ == shard_count(writing_), kInternal,
                 "{}: expected {} written rows, found {}", path, shard_count(writing_), written_);
 
+  // Checksums first, then the final name: a shard with this name is complete.
   h5_close_sealed(file_, temporary_name(path));
   sync_and_rename(temporary_name(path), path);
   present_[writing_] = true;

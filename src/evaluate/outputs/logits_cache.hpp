@@ -48,7 +48,8 @@ class LogitsCache {
   /// if a value is beyond f16.
   MemberOutputs rounded(MemberOutputs outputs) const;
 
-  /// Writes one shard: begin, write blocks in order, commit. By one rank.
+  /// Writes one shard: begin, write blocks in order, commit. By one rank. outputs: logits [U, n, C]
+  /// and features [U, n, D] of all units, rounded(); labels [n] i64. Error::kData: disk full.
   void begin(int64_t shard);
   void write(const MemberOutputs& outputs, const at::Tensor& labels);
   void commit();

@@ -65,6 +65,7 @@ at::Tensor assemble(Communicator& comm, const std::vector<at::Tensor>& local, in
   const auto all =
       comm.all_gather(pieces.empty() ? at::empty({0}, at::kDouble) : at::cat(pieces), sizes);
 
+  // all_gather() puts the tasks of one rank next to each other; in the set they alternate.
   auto values = at::empty({columns, rows}, at::kDouble);
   int64_t at = 0;
   for (int64_t rank = 0; rank < comm.size(); ++rank)
@@ -83,6 +84,7 @@ class Pass {
   Pass(Communicator& comm, const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles,
        const std::vector<ColumnPlan>& plans, const OutputOptions& options)
       : set_(set), plans_(plans), block_rows_(options.block_rows), values_(ensembles.size()) {
+    // All caches have the same rows per shard, so tasks are the same for every ensemble.
     for (const auto& ensemble : ensembles) outputs_.emplace_back(comm, ensemble, set, options);
     task_rows_ = outputs_.empty() ? set.rows() : outputs_[0].task_rows();
   }
@@ -106,6 +108,7 @@ class Pass {
 
     std::vector<std::vector<at::Tensor>> blocks(values_.size());
     for (int64_t first = begin; first < end; first += block_rows_) {
+      // Between blocks, so that a signal waits for one forward pass at most.
       throw_if_stopped();
       const int64_t count = std::min(block_rows_, end - first);
 
@@ -121,6 +124,7 @@ class Pass {
       progress.update(first + count, "");
     }
 
+    // The shards of this task are complete and get their final names.
     for (size_t e = 0; e < values_.size(); ++e) {
       output_tasks[e].finish();
       values_[e].push_back(at::cat(blocks[e], 1));

@@ -47,6 +47,7 @@ SetOutputs::SetOutputs(Communicator& comm, const LoadedEnsemble& ensemble, const
     : ensemble_(ensemble), set_(set), options_(options) {
   if (options.cache == CacheDtype::kNone) return;
 
+  // The identity of a set may be computed from all of its values, and fail on one rank.
   LogitsCacheKey key;
   agree(comm, [&] {
     key = {
@@ -84,6 +85,7 @@ MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x
   std::vector<int64_t> cached, computed;
   for (const int64_t unit : units) (unit < usable ? cached : computed).push_back(unit);
 
+  // Units are ascending, so the cached ones come first in the result too.
   const bool shared = ensemble_.networks->shared_features();
   const auto inputs = [&] { return x.defined() ? x : set_.inputs(first, count); };
   MemberOutputs out =

@@ -42,7 +42,8 @@ class SetOutputs {
                      const std::vector<int64_t>& units, bool features) const;
 
   /// Reads the rows of a task block by block, in order, and fills the cache with the outputs of all
-  /// units if the cache lacks them.
+  /// units if the cache lacks them. first: first row of the task. next() takes one block of it, as
+  /// read(); finish() makes the shard visible to other evaluations. By one rank per task.
   class Task {
    public:
     Task(SetOutputs& outputs, int64_t first);

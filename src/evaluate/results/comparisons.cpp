@@ -78,6 +78,8 @@ class PairRows {
 
   void add(const SetScores& set, const std::string& score, const std::string& metric,
            const metrics::DifferenceInterval& found, int64_t n) {
+    // A difference belongs to two methods, so run, hash and seed are empty; printed_table() finds
+    // these rows by the empty run.
     for (const auto& [suffix, value] :
          {std::pair("", found.difference), {"_low", found.low}, {"_high", found.high}})
       rows_.push_back({options_.experiment, "", "", 0, name_, members_, name_, set.name, "test",
@@ -107,9 +109,10 @@ void check_comparison(const std::vector<LoadedEnsemble>& ensembles,
   // The bootstrap resamples seeds in pairs, so each seed has to be there for both methods.
   for (const auto& pair : pairs) {
     const auto a = seeds_text(ensembles, pair.seeds_a), b = seeds_text(ensembles, pair.seeds_b);
-    DISSENT_CHECK(a == b, kUsage,
-                  "evaluate.compare: expected runs of the same seeds, found {} of {} and {} of {}",
-                  a, pair.a, b, pair.b);
+    DISSENT_CHECK(
+        a == b, kUsage,
+        "evaluate.compare: expected the same seeds for all methods, found {} for {} and {} for {}",
+        a, pair.a, b, pair.b);
   }
 }
 
@@ -120,6 +123,7 @@ std::vector<ResultRow> comparison_rows(const std::vector<LoadedEnsemble>& ensemb
   if (options.compare.empty()) return {};
   std::vector<ResultRow> all;
   for (const auto& pair : pairs_of(ensembles, options)) {
+    // Every ensemble has the same sets and scores, so one of them names the rows.
     const size_t first = pair.seeds_a[0];
     PairRows rows(pair, ensembles[first].members(), options);
     for (size_t k = 0; k < sets[first].size(); ++k) {

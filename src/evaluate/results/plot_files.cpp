@@ -27,6 +27,8 @@ std::pair<double, double> range_of(const std::vector<at::Tensor>& sets) {
     low = std::min(low, finite.min().item<double>());
     high = std::max(high, finite.max().item<double>());
   }
+
+  // No finite value at all: any range will do, since all values are in the outer bins.
   if (low > high) low = high = 0;
   return low < high ? std::pair(low, high) : std::pair(low - 0.5, low + 0.5);
 }
@@ -168,6 +170,7 @@ std::vector<std::string> run_labels(const std::vector<RunKey>& runs) {
         seeds_differ = true;
     }
 
+    // Only what distinguishes the runs is added: most labels stay short.
     auto label = a.run;
     if (methods_differ) label = a.method + "/" + label;
     if (hashes_differ) label += "-" + a.config_hash;
@@ -276,6 +279,7 @@ std::vector<PlotFile> score_plots(const std::string& run, const std::vector<Plan
     if (sets[k].scores.empty()) continue;
     PlotFile file{fmt::format("{}-{}-roc", run, file_part(sets[k].name)), {}};
     for (size_t s = 0; s < scores.size(); ++s) {
+      // Unknown inputs are the positive class, so scores are turned to be larger for them.
       const double sign = scores[s].larger_for_id(convention) ? -1 : 1;
       append(file.points, roc_points(scores[s].name, split_files(sets[k], sets[k].scores[s] * sign),
                                      sets[0].scores[s] * sign));

@@ -51,7 +51,7 @@ std::vector<PlotPoint> reliability_points(const std::string& series,
 /// At most 2,000 corners are all points; of more corners the first of each thousandth along x + y
 /// is kept, with one point between neighbours that preserves the area of the omitted corners, so
 /// that no point is outside of the box between its neighbours. The first point has the area: that
-/// of the result row, to the last bit.
+/// of the result row, to the last bit. Error::kData if a list is empty or has a NaN.
 std::vector<PlotPoint> roc_points(const std::string& series, const std::vector<at::Tensor>& unknown,
                                   const at::Tensor& known);
 /// 40 bins of equal width from low to high; infinite values are in the outer bins. values not

@@ -58,6 +58,7 @@ std::vector<SetPart> parts_of(const std::vector<ResultRow>& rows) {
                              [&](const auto& other) { return other.title == title; });
     if (part == parts.end()) part = parts.insert(part, SetPart{title, {}, {}, {}});
 
+    // Values that were chosen on the test set are in lines of their own, marked as such.
     const auto run = std::find(runs.begin(), runs.end(), key_of(row)) - runs.begin();
     const Line line{
         labels[run],

@@ -108,6 +108,8 @@ PredictorValues compute_values(const RowContext& context, const SetColumns& colu
                                   context.options, set.name);
   });
 
+  // In the order of the jobs, not in which they ended: add_best(), add_mean() and add_sizes() match
+  // the values of predictors by their places.
   PredictorValues values;
   for (auto& job : jobs)
     for (auto& value : job.values) values[job.predictor->name].push_back(std::move(value));
@@ -183,6 +185,7 @@ void add_mean(RowCollector& rows, const RowContext& context, const PredictorValu
     for (int64_t m = 0; m < context.ensemble.members(); ++m)
       of_members.push_back(values.at(context.ensemble.unit_name(m))[i].value);
 
+    // Names and counts are those of the first member; only the value changes.
     auto mean = of_first[i];
     mean.value = mean_of_list(of_members);
     rows.add(option_name(ReportedPredictor::kMean), mean);
@@ -219,6 +222,8 @@ void add_sizes(RowCollector& rows, const RowContext& context, const PredictorVal
 std::vector<ResultRow> result_rows(const RowContext& context, const SetColumns& columns,
                                    const SetColumns* id, const RowSet& set, bool labelled) {
   const auto values = compute_values(context, columns, id, set, labelled);
+
+  // Neither labels nor another set to compare with: there is nothing to report.
   if (values.empty()) return {};
 
   using enum ReportedPredictor;

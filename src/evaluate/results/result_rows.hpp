@@ -24,7 +24,8 @@ struct RowSet {
 };
 
 /// Result rows of one ensemble on one file of a set. id: columns of the in-distribution set, from
-/// which the set is told apart; nullptr: only metrics of labels.
+/// which the set is told apart; nullptr: only metrics of labels. labelled: whether these have
+/// columns. Error::kData naming a score that is NaN.
 std::vector<ResultRow> result_rows(const RowContext& context, const SetColumns& columns,
                                    const SetColumns* id, const RowSet& set, bool labelled);
 
@@ -32,7 +33,8 @@ std::vector<ResultRow> result_rows(const RowContext& context, const SetColumns& 
 std::vector<ResultRow> ensemble_rows(const RowContext& context,
                                      const std::vector<MetricValue>& values, const RowSet& set);
 
-/// Several files of one set: the mean of their values, row by row.
+/// Several files of one set: the mean of their values, row by row; n is the sum. files: not empty,
+/// each with the same rows in the same order.
 std::vector<ResultRow> mean_rows(std::vector<std::vector<ResultRow>> files);
 
 }  // namespace dissent

@@ -19,6 +19,8 @@ std::vector<FitTarget> calibration_targets(const EvaluateOptions& options) {
   std::vector<FitTarget> targets;
   if (options.temperature != TemperatureMethod::kNone) {
     const auto& post = scores::find_postprocessor("temp_scaling");
+
+    // A score temp_scaling with the same options has the same state, which is then fitted once.
     PostprocessorFit temperature{&post, ScoreForm::kOutput, post.default_options};
     scores::set_option(post, temperature.options, "convention", option_name(options.temperature));
     targets.emplace_back(std::move(temperature));

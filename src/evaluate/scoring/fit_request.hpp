@@ -36,7 +36,7 @@ using FitTarget = std::variant<PostprocessorFit, ShapingFit, VectorScalingFit, C
 
 /// Something to be fitted for a predictor of an ensemble.
 struct FitRequest {
-  size_t ensemble;
+  size_t ensemble;  ///< place in the list of ensembles
   Predictor predictor;
   FitTarget target;
 };

@@ -95,6 +95,7 @@ WholeOutputs whole_outputs(const SetOutputs& outputs, const EvaluationSet& set,
     throw_if_stopped();
     const int64_t count = std::min(options.block_rows, set.rows() - first);
 
+    // Blocks of the size with which caches are written, so none crosses a shard.
     const auto x = outputs.needs_inputs(first) ? set.inputs(first, count) : at::Tensor();
     const auto block = outputs.read(first, count, x, predictor.units, features);
     if (features) {
@@ -151,6 +152,8 @@ class PredictorOutputs {
   /// [k, N, D] of all networks of a predictor, on validation.
   at::Tensor network_features(const Predictor& predictor) const {
     std::vector<at::Tensor> all;
+
+    // whole_outputs() holds the features of one network, so networks are read one after another.
     for (const int64_t unit : predictor.units)
       all.push_back(whole_outputs(*validation_outputs_, *sets_.validation,
                                   {ensemble_.unit_name(unit), {unit}, false}, true, false, options_)
@@ -209,7 +212,7 @@ struct Fit {
 
   Fitted operator()(const ShapingFit& fit) const {
     const auto* react = std::any_cast<scores::ReactOptions>(&fit.options);
-    DISSENT_CHECK(react, kInternal, "shaping '{}': expected nothing to fit",
+    DISSENT_CHECK(react, kInternal, "shaping: expected react, the only one with a fit, found '{}'",
                   option_name(fit.shaping));
 
     // One threshold for all networks of the predictor, from all of their activations.
@@ -329,6 +332,8 @@ std::vector<std::unique_ptr<SetOutputs>> open_outputs(Communicator& comm,
 std::vector<FitRequest> fit_requests(size_t ensemble, const PredictorSet& predictors,
                                      const std::vector<PlannedScore>& scores) {
   std::vector<FitRequest> requests;
+
+  // Sub-ensembles have only scores that need no fit (column_plan).
   for (const auto* list : {&predictors.combined, &predictors.networks})
     for (const auto& predictor : *list)
       for (const auto& score : scores) {
@@ -356,6 +361,8 @@ void fit_states(Communicator& comm, const std::vector<LoadedEnsemble>& ensembles
                             ensembles[task.ensemble], options);
   };
 
+  // The name of a file is the hash of what the state depends on, so different states never replace
+  // each other.
   const auto path_of = [&](const FitRequest& request, const std::string& identity) {
     return fmt::format("{}/{}.h5",
                        work_folder(ensembles[request.ensemble], config.outputs(), "states"),

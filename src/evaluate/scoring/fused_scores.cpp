@@ -34,6 +34,8 @@ DISSENT_INLINE float exp_of(float x) {
   // A mask instead of a branch, so that loops are vectorised.
   const int32_t keep = -static_cast<int32_t>(x > -87.0F);
   const float limited = std::bit_cast<float>(std::bit_cast<int32_t>(x) & keep);
+
+  // x = n log 2 + r. log 2 is given in two parts; n times the first one is exact.
   const float n = static_cast<float>(static_cast<int32_t>(limited * 1.44269504088896341F - 0.5F));
   const float r = (limited - n * 0.693359375F) + n * 2.12194440e-4F;
 
@@ -58,6 +60,7 @@ DISSENT_INLINE float log_of(float x) {
   const auto exponent = static_cast<float>(shifted >> 23);
   const float m = std::bit_cast<float>((shifted & 0x7fffff) + 0x3f3504f3) - 1;
 
+  // log x = exponent log 2 + log(1 + m), with a polynomial for the latter and log 2 in two parts.
   float p = 7.0376836292e-2F;
   p = p * m - 1.1514610310e-1F;
   p = p * m + 1.1676998740e-1F;
@@ -204,6 +207,7 @@ DISSENT_CLONES void score_row(const float* const* z, float inverse, int64_t memb
   for (int64_t m = 0; m < members; ++m) member_row(z[m], inverse, m, classes, space);
 
   // Means over members: of logits and of probabilities, whose entropy is the total entropy.
+  // log_of() needs a normal number, and a smaller probability does not change the sum.
   const auto count = static_cast<float>(members);
   float *z_mean = space.z_sum.data(), *p_mean = space.p_sum.data();
   float pds = 0, mean_entropy = 0;

@@ -14,7 +14,8 @@ bool is_fused(const scores::ScoreInfo& score);
 /// functions in score_table(), which take one pass each; the values agree to a few units in the
 /// last place of f32. logits [M, B, C] f32, host, contiguous in rows; divisor: temperature. Returns
 /// [scores, B] f64. A row with a logit that is not finite scores NaN. Rows are divided among the
-/// threads of core/parallel.hpp, with the same bits for any number of them.
+/// threads of core/parallel.hpp, with the same bits for any number of them. Error::kUsage: shape or
+/// dtype, a score that is_fused() excludes, fewer members than a score needs.
 at::Tensor fused_scores(const at::Tensor& logits,
                         const std::vector<const scores::ScoreInfo*>& scores, double divisor = 1);
 

@@ -73,6 +73,7 @@ PredictorSet predictors_of(const LoadedEnsemble& ensemble, const std::vector<Pla
     predictors.combined.push_back({option_name(kEnsemble), all_of(ensemble.members()), true});
   if (greedy_needed) predictors.combined.push_back({option_name(kGreedy), greedy_members, true});
 
+  // The units of soups follow those of the members.
   for (size_t s = 0; s < ensemble.soups.size(); ++s)
     if (reported(ensemble.soups[s].predictor))
       predictors.networks.push_back({option_name(ensemble.soups[s].predictor),
@@ -89,6 +90,7 @@ PredictorSet predictors_of(const LoadedEnsemble& ensemble, const std::vector<Pla
     for (int64_t m = 0; m < ensemble.members(); ++m)
       predictors.networks.push_back({ensemble.unit_name(m), {m}, false});
 
+  // Named by size and number; result rows have mean and deviation over those of one size.
   if (options.sub_ensembles == 0) return predictors;
   for (int64_t size = 1; size <= ensemble.members(); ++size) {
     int64_t number = 0;

@@ -35,7 +35,8 @@ PredictorSet predictors_of(const LoadedEnsemble& ensemble, const std::vector<Pla
 at::Tensor output_logits(const at::Tensor& logits, const Predictor& predictor,
                          const EvaluateOptions& options);
 
-/// The rows of outputs [units, B, X] that belong to the units `selected`: [k, B, X].
+/// The rows of outputs [units, B, X] that belong to the units `selected`: [k, B, X]; a view if
+/// these are neighbours. Error::kInternal for a unit that the outputs do not have.
 at::Tensor unit_rows(const at::Tensor& values, const std::vector<int64_t>& units,
                      const std::vector<int64_t>& selected);
 

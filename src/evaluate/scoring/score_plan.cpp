@@ -76,6 +76,8 @@ ColumnGroup postprocessor_column(const ColumnPlan& plan, const Predictor& predic
     const auto logits = unit_rows(outputs.logits, units, predictor.units);
     const auto z =
         means ? scores::log_mean_probabilities(logits) : output_logits(logits, predictor, options);
+
+    // A score on features has columns of single networks only (has_column).
     const auto h = post->scores_features ? features_of(outputs, units, predictor)[0] : at::Tensor();
     return post->score(state, h, z);
   };
@@ -163,6 +165,7 @@ std::vector<PlannedScore> plan_scores(const EvaluateConfig& config) {
   };
 
   for (const auto& name : config.evaluate.scores) {
+    // A name in both tables is the score of ensembles, unless the table says otherwise (energy).
     const auto* info = find_by_name(scores::score_table(), name);
     const auto* post = find_by_name(scores::postprocessor_table(), name);
     if (info && !(post && info->postprocessor_preferred)) {

@@ -43,8 +43,10 @@ struct PlannedScore {
 };
 
 /// The scores of the configuration, with shapings and forms, in the order of the results.
+/// Error::kUsage for an unknown name.
 std::vector<PlannedScore> plan_scores(const EvaluateConfig& config);
 
+/// The key of a score's column.
 ColumnKey score_key(const Predictor& predictor, const PlannedScore& score);
 
 /// Logits [k, B, C] of networks whose features are changed first; heads: one per unit of the

@@ -93,6 +93,7 @@ bool has_state(const std::string& path, const std::string& identity) {
     };
     if (!has_text("identity", identity)) return false;
 
+    // In alphabetical order, as write_state() goes through the map.
     ContentHash hash;
     for (const auto& name : h5_dataset_names(file, "state", path)) {
       hash.add(name);
@@ -121,6 +122,8 @@ std::optional<scores::State> read_state(
   // Tensors that are rows of a bank.
   for (const auto& attribute : attributes) {
     if (!attribute.starts_with("bank:")) continue;
+
+    // "features 50000": the bank, and the number of its first rows.
     const auto text = std::get<std::string>(h5_read_attribute(file, "/", attribute, path));
     const std::string bank = text.starts_with(kFeatureBank) ? kFeatureBank : kLogitBank;
     state[attribute.substr(5)] = read_bank(bank).narrow(0, 0, std::stoll(text.substr(bank.size())));

@@ -138,6 +138,7 @@ class OptionSearch {
       score.options = candidate.options;
     }
 
+    // A score without a search has no candidates and keeps the options of the configuration.
     DISSENT_CHECK(candidates.empty() == (largest < 0), kInternal,
                   "{}: expected an AUROC of a setting, found none", score.name);
     if (largest >= 0) choice.searched[score.name] = largest;
@@ -214,6 +215,8 @@ std::string choice_text(const LoadedEnsemble& ensemble, const Choices& choice,
     text += fmt::format("weights = [{}]\n", fmt::join(config.evaluate.weights, ", "));
 
   if (!choice.calibrators.empty()) text += "[choice.calibration]\n";
+
+  // Maps are sorted by name, so equal choices have equal texts and one hash.
   for (const auto& [predictor, fitted] : choice.calibrators)
     text += fmt::format("\"{}\" = {{ {} }}\n", predictor, calibrators_text(fitted));
 

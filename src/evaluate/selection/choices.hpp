@@ -21,7 +21,9 @@ struct Choices {
       searched;  ///< by score: AUROC on validation of the options that were found
 };
 
-/// The choices for all ensembles, in their order; adds greedy soups to the ensembles. Collective.
+/// The choices for all ensembles, in their order; adds greedy soups to the ensembles, and what was
+/// fitted for the search to `states`. Error::kUsage for a greedy soup of networks that have none.
+/// Collective.
 std::vector<Choices> choose(Communicator& comm, std::vector<LoadedEnsemble>& ensembles,
                             const EvaluationSets& sets, const EvaluateConfig& config,
                             std::vector<FittedStates>& states, bool show_progress);

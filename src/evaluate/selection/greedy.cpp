@@ -127,6 +127,7 @@ std::vector<int64_t> greedy_soup(Communicator& comm, const LoadedEnsemble& ensem
 
     auto count = at::zeros({1}, at::kLong);
     agree(comm, [&] {
+      // Every rank averages the weights itself: cheaper than a message of their size.
       const auto network = ensemble.networks->soup(candidate);
       own_blocks(comm, set, config.evaluate.block_rows, [&](int64_t first, int64_t rows) {
         throw_if_stopped();

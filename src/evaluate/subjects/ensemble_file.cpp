@@ -41,6 +41,8 @@ std::unique_ptr<MemberNetworks> read_heads(const CheckpointReader& file,
   const int64_t dim = file.integer("dim"), classes = file.integer("classes");
   const std::shared_ptr<const Head> head = make_head(options.model, dim, options.hidden, classes);
   const auto members = at::zeros({options.members, head->layout().size()}, at::kFloat);
+
+  // A dataset of the file holds one parameter of all members, [M, ...].
   for (const auto& entry : head->layout().entries()) {
     file.expect_shape(kMembersPrefix + entry.name, options.members, entry.shape);
     stacked_parameter(members, entry)
@@ -100,6 +102,8 @@ MemberOutputs LoadedEnsemble::forward(const at::Tensor& x, const std::vector<int
     logits.push_back(part.logits);
     if (features) own.push_back(part.features);
   }
+
+  // Shared features are the same in every part.
   const bool shared = features && networks->shared_features();
   MemberOutputs out{at::cat(logits), {}, 0};
   if (features) out.features = shared ? own[0] : at::cat(own);
@@ -138,10 +142,12 @@ std::string training_hash(const std::string& config_text) {
 }
 
 LoadedEnsemble load_ensemble(const std::string& path) {
+  // A checkpoint comes first: the folder of a run may also hold its exported ensemble.
   namespace fs = std::filesystem;
   const bool folder = fs::is_directory(path), run = fs::exists(path + "/checkpoint.h5");
   if (folder && !run && is_ensemble_folder(path)) return load_ensemble_folder(path);
 
+  // Messages, caches and result rows refer to the checkpoint, also if its folder was given.
   LoadedEnsemble loaded;
   loaded.path = folder ? path + "/checkpoint.h5" : path;
   loaded.run = run_name(loaded.path);
@@ -167,6 +173,8 @@ LoadedEnsemble load_ensemble(const std::string& path) {
     loaded.networks = read_heads(file, config.ensemble);
   }
 
+  // Weights are part of the identity: a training that continues has other ones under the same
+  // configuration.
   loaded.seed = file.integer("seed");
   loaded.identity = content_hash(loaded.config_hash + " " + loaded.networks->weights_hash());
   return loaded;
@@ -177,8 +185,9 @@ void add_soup(LoadedEnsemble& ensemble, ReportedPredictor predictor,
   try {
     ensemble.soups.push_back({predictor, members, ensemble.networks->soup(members)});
   } catch (const Error& error) {
-    DISSENT_FAIL(kUsage, "evaluate.predictors: {}: no '{}' for {}: {}", ensemble.path,
-                 option_name(predictor), ensemble.run, error.what());
+    DISSENT_FAIL(kUsage,
+                 "evaluate.predictors: {}: expected networks that have a '{}', found {}: {}",
+                 ensemble.path, option_name(predictor), ensemble.run, error.what());
   }
 }
 

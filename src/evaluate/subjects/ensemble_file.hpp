@@ -37,15 +37,16 @@ struct LoadedEnsemble {
   int64_t classes() const { return networks->classes(); }
   /// "member:3", or the soup's name.
   std::string unit_name(int64_t unit) const;
+  /// The classifier of a unit (MemberNetworks::head).
   scores::LinearHead head(int64_t unit) const;
-  /// Outputs of these units, in this order.
+  /// Outputs of these units, in this order: members before soups. x [B, ..] as MemberNetworks.
   MemberOutputs forward(const at::Tensor& x, const std::vector<int64_t>& units,
                         bool features) const;
 };
 
 /// From a run folder (its checkpoint.h5), a checkpoint file, or a folder with an ensemble.json and
 /// files of weights (ensemble_folder.hpp). Error::kData naming file and member if the weights do
-/// not fit the configuration or description in it.
+/// not fit the configuration or description in it. Not collective.
 LoadedEnsemble load_ensemble(const std::string& path);
 
 /// The name of a run in result rows: the folder of its checkpoint.

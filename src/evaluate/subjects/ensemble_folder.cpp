@@ -127,7 +127,7 @@ void copy_head(const Head& head, const at::Tensor& flat, const StateDict& given,
 
   // What is left belongs to another network.
   for (const auto& [name, tensor] : weights)
-    problems.push_back(fmt::format("{}: expected no such tensor in this network, found [{}]", name,
+    problems.push_back(fmt::format("{}: expected no tensor of this name, found [{}]", name,
                                    fmt::join(tensor.sizes(), ", ")));
   DISSENT_CHECK(problems.empty(), kData, "{}: {}", source, fmt::join(problems, "; "));
 }
@@ -190,6 +190,8 @@ LoadedEnsemble load_ensemble_folder(const std::string& folder) {
 
   LoadedEnsemble loaded;
   loaded.path = description.path();
+
+  // Only the method is required: other programs have no run, hash or seed.
   loaded.run = description.text(
       "run", std::filesystem::absolute(loaded.path).lexically_normal().parent_path().filename());
   loaded.experiment = description.text("experiment", loaded.run);
@@ -212,6 +214,7 @@ LoadedEnsemble load_ensemble_folder(const std::string& folder) {
 
   loaded.networks = is_head(model) ? read_head_files(description, folder, model)
                                    : read_image_files(description, folder, model);
+  // Without a config_hash the weights alone identify the ensemble.
   loaded.identity = content_hash(loaded.config_hash + " " + loaded.networks->weights_hash());
   return loaded;
 }

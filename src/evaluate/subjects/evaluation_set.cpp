@@ -108,6 +108,7 @@ class PooledSet : public EvaluationSet {
  public:
   explicit PooledSet(std::vector<std::unique_ptr<EvaluationSet>> parts)
       : EvaluationSet(place_of(parts), parts[0]->name()), parts_(std::move(parts)) {
+    // Ranks and metrics number the rows of all parts as one set, so inputs need one shape.
     for (const auto& part : parts_) {
       DISSENT_CHECK(part->input_shape() == input_shape(), kData,
                     "{}: expected inputs [{}] as in {}, with which it is pooled, found [{}]",
@@ -131,6 +132,7 @@ class PooledSet : public EvaluationSet {
   }
   std::vector<std::string> class_names() const override { return parts_[0]->class_names(); }
   std::string row_name(int64_t row) const override {
+    // The part that has the row, and the number of the row in it.
     size_t part = 0;
     for (; part + 1 < parts_.size() && row >= parts_[part]->rows(); ++part)
       row -= parts_[part]->rows();

@@ -18,9 +18,8 @@ class EvaluationSet {
   EvaluationSet& operator=(const EvaluationSet&) = delete;
 
   const std::string& place() const { return place_; }  ///< path, for messages
-  const std::string& name() const {
-    return name_;
-  }  ///< of the file or folder without its extension, for results
+  /// Name of the file or folder without its extension, for results.
+  const std::string& name() const { return name_; }
   virtual int64_t rows() const = 0;
   /// Shape of one row's input: {D}, or {channels, S, S}.
   virtual std::vector<int64_t> input_shape() const = 0;
@@ -30,8 +29,9 @@ class EvaluationSet {
   /// Images as the networks see them, before normalisation: [count, S, S, 3] u8. Error::kUsage for
   /// features.
   virtual at::Tensor pictures(int64_t first, int64_t count) const;
-  /// Names of the classes by number, and of the file of a row, for plots; empty if there are none.
+  /// Names of the classes by number; empty if there are none.
   virtual std::vector<std::string> class_names() const { return {}; }
+  /// Name of the file of a row, for plots; "row 7" for features.
   virtual std::string row_name(int64_t row) const;
   /// [count] i64; -1 where unknown.
   virtual at::Tensor labels(int64_t first, int64_t count) const = 0;

@@ -14,6 +14,7 @@ namespace dissent {
 namespace {
 
 bool same_rows(const EvaluationSet& a, const EvaluationSet& b) {
+  // identity() may read the whole set, so it is compared last.
   return a.rows() == b.rows() && a.input_shape() == b.input_shape() &&
          (a.place() == b.place() || a.identity() == b.identity());
 }
@@ -75,7 +76,8 @@ void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
                   key, chosen_on->place(), test.place());
   };
 
-  // Everything that is chosen or fitted on a set is compared with every test set.
+  // Sets on which something is chosen or calibrated are compared with every test set. The fit set
+  // holds training rows.
   sets.chosen_on_test = !sets.validation && config.evaluate.allow_test_selection;
   check(sets.validation.get(), *sets.id, "validation");
   for (const auto& test : sets.tests)
@@ -145,6 +147,8 @@ EvaluationSets open_evaluation_sets(const EvaluateConfig& config) {
   sets.id = open_role(config, options.id, SetRole::kId);
   DISSENT_CHECK(sets.id, kUsage, "evaluate.id: expected the in-distribution set, found nothing");
   sets.id_name = options.id_name.empty() ? sets.id->name() : options.id_name;
+
+  // The key evaluate.id_name, else the name of the set's table, else that of its folder.
   for (const auto& spec : config.sets)
     if (spec.role == SetRole::kId && options.id_name.empty()) sets.id_name = spec.name;
 

@@ -30,6 +30,8 @@ json json_of(const config::Node& node) {
   return std::visit(
       [](const auto& value) -> json {
         using T = std::decay_t<decltype(value)>;
+
+        // JSON has no dates: they are written as TOML has them.
         if constexpr (std::is_same_v<T, config::Date>) {
           return value.text;
         } else if constexpr (std::is_same_v<T, config::List>) {
@@ -54,6 +56,8 @@ json value_at(const config::Document& document, const std::string& key) {
 
 std::string exported_name(std::string name, ExportNames names) {
   if (names == ExportNames::kOwn) return name;
+
+  // timm has other names for the layer scale of DeiT-3.
   for (const auto& [own, timm] :
        {std::pair<std::string, std::string>{".gamma_1", ".ls1.gamma"}, {".gamma_2", ".ls2.gamma"}})
     if (name.ends_with(own)) name.replace(name.size() - own.size(), own.size(), timm);
@@ -99,6 +103,7 @@ json description(const CheckpointReader& file, const std::string& weights, int64
   const auto document = config::load_document(
       config::read_sources(file.path() + " (its configuration)", file.config_text()));
 
+  // File names follow from the number of members, so the text is complete before a file is written.
   auto files = json::array();
   for (int64_t m = 0; m < members; ++m) files.push_back(fmt::format("member-{}.safetensors", m));
   const auto model = value_at(document, "ensemble.model");
@@ -110,6 +115,7 @@ json description(const CheckpointReader& file, const std::string& weights, int64
              multihead = model.is_string() && model.get<std::string>().ends_with("_multihead");
   const auto transform = value_at(document, "data.transform");
 
+  // All keys are written, with null where one does not apply to the kind of network.
   return {
       {"format", "dissent ensemble"},
       {"version", 1},

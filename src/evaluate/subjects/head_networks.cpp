@@ -75,6 +75,7 @@ class HeadNetworks : public MemberNetworks {
             .copy_(saved.back());  // the last saved tensor is the input of the classifier
     });
 
+    // A linear head reads the inputs themselves.
     if (features && shared_) out.features = x.unsqueeze(0);
     return out;
   }
@@ -85,6 +86,7 @@ class HeadNetworks : public MemberNetworks {
   }
 
   std::unique_ptr<MemberNetworks> soup(std::span<const int64_t> which) const override {
+    // The weights of all members are not copied.
     const auto chosen =
         static_cast<int64_t>(which.size()) == members()
             ? members_

@@ -89,6 +89,8 @@ class ImageNetworks : public MemberNetworks {
     DISSENT_CHECK(!multihead(), kUsage,
                   "the members of a multihead network share a trunk, so the mean of their weights "
                   "is not a network");
+
+    // Running statistics of batch norm are averaged like weights; they are not computed anew.
     const auto order = at::tensor(at::ArrayRef<int64_t>(which.data(), which.size()), at::kLong);
     return std::make_unique<ImageNetworks>(
         network_, scores::uniform_soup(members_.index_select(0, order)).unsqueeze(0),

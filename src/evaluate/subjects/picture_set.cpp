@@ -28,11 +28,11 @@ class PictureSet : public EvaluationSet {
         registered_(std::move(registered)),
         transform_(transform),
         loader_(ImageLoaderOptions{}) {
-    DISSENT_CHECK(transform.options.kind == TransformOptions::Kind::kCenterCrop, kUsage,
-                  "evaluate.transform: expected a transform for testing, as {}_test, found \"{}\", "
-                  "which crops "
-                  "at random",
-                  transform.name.substr(0, transform.name.find('_')), transform.name);
+    DISSENT_CHECK(
+        transform.options.kind == TransformOptions::Kind::kCenterCrop, kUsage,
+        "evaluate.transform: expected a transform for testing, such as {}_test, found \"{}\", "
+        "which crops at random",
+        transform.name.substr(0, transform.name.find('_')), transform.name);
   }
   int64_t rows() const override { return source_->rows(); }
   std::vector<int64_t> input_shape() const override {
@@ -47,7 +47,7 @@ class PictureSet : public EvaluationSet {
     return loader_.load({source_.get(), &transform_.options, std::move(rows), 0, 0}).get().x;
   }
   at::Tensor pictures(int64_t first, int64_t count) const override {
-    // Inverts the normalisation.
+    // Inverts the normalisation x = (level / 255 - mean) / std.
     const auto& used = transform_.options.normalisation;
     const auto per_channel = [](const std::array<double, 3>& values) {
       return at::tensor(at::ArrayRef<double>(values), at::kDouble).view({1, 3, 1, 1});

@@ -34,6 +34,7 @@ ColumnGroup ClasswiseErrors::group(const std::vector<int64_t>& units, const Pred
 }
 
 void ClasswiseErrors::finish(Communicator& comm, SetColumns& columns) {
+  // Merging is collective: all ranks made the same entries in the same order.
   for (auto& entry : entries_) {
     entry.bins.from_state(merged_state(comm, entry.bins.state()));
     columns.add_value(entry.key, entry.bins.expected_error());

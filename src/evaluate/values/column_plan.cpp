@@ -44,6 +44,8 @@ ColumnPlan column_plan(const LoadedEnsemble& ensemble, const PredictorSet& predi
         fused.push_back(&score);
         continue;
       }
+
+      // Outputs have features only if a score reads them: they take more memory than logits.
       plan.groups.push_back(
           score_column(ensemble, plan, predictor, score, states, options, temperature));
       plan.features = plan.features || score.reads_features();

@@ -53,6 +53,7 @@ MemberDiversity::MemberDiversity(int64_t members, const EvaluateOptions& options
       options_(options),
       labelled_(labelled),
       diversity_(members, contains(options.diversity, "jensen_shannon")) {
+  // On a set with some of ImageNet's classes SED's release scores the votes of the members.
   if (options.convention == metrics::Convention::kSed && !classes.empty())
     vote_subset_ = &scores::imagenet_subset(classes);
   for (const auto& name : options.diversity) {
@@ -103,7 +104,7 @@ std::vector<MetricValue> MemberDiversity::finish(Communicator& comm, const SetCo
   for (const auto& name : options_.diversity) {
     const auto* metric = find_diversity_metric(name);
 
-    // Without labels nobody knows which predictions are correct.
+    // Without labels it is not known which predictions are correct.
     if (metric && !labelled_ && metric->needs_input(metrics::MetricNeed::kLabels)) continue;
 
     // Scores follow the convention: their columns are averaged over rows, in batches under sed.

@@ -39,6 +39,7 @@ double mean_of_values(const at::Tensor& values, const EvaluateOptions& options, 
 
 // AURC of confidences: correct predictions are the positives.
 double aurc(const at::Tensor& confidence, const at::Tensor& correct, Convention convention) {
+  // Risk is the share of errors among the most confident predictions, so errors are the negatives.
   const auto ranking = metrics::Ranking::from_scores(
       confidence.masked_select(correct), confidence.masked_select(correct.logical_not()));
   const auto values = metrics::ranking_values(ranking, {.recalls = {}, .risk = true});
@@ -177,6 +178,7 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
   }
 
   group.values = [=, units = plan.units](const MemberOutputs& outputs, const at::Tensor& labels) {
+    // Predictions are those of the unscaled output: neither scaling is applied to them.
     const auto z =
         output_logits(unit_rows(outputs.logits, units, predictor.units), predictor, options);
     std::vector<at::Tensor> rows{z.argmax(1).eq(labels)};
@@ -191,6 +193,7 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
     if (vector) add_probabilities(scores::scale_logits(z, *calibrators.vector));
 
     if (calibrators.conformal) {
+      // first_row keys the random numbers of a row, so they do not depend on blocks.
       const auto sets = metrics::conformal_sets(at::softmax(z, 1), *calibrators.conformal,
                                                 conformal_options(options), outputs.first_row);
 
@@ -198,6 +201,7 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
       rows.push_back(sets.sum(1));
     }
 
+    // All columns are f64, also those that hold 0 or 1.
     for (auto& row : rows) row = row.to(at::kDouble);
     return at::stack(rows);
   };

@@ -54,12 +54,13 @@ std::vector<MetricValue> detection_values(const at::Tensor& id, const at::Tensor
                                           const at::Tensor& correct, const PlannedScore& score,
                                           const EvaluateOptions& options,
                                           const std::string& ood_name);
-/// Only AUROC.
+/// Only AUROC, with the class of which larger scores are expected as the positive one. Error::kData
+/// naming the score if a value is NaN.
 double auroc_of(const at::Tensor& id, const at::Tensor& ood, const PlannedScore& score,
                 metrics::Convention convention, const std::string& ood_name);
 
 /// The values of a score of a predictor: its column, or the mean of the columns of its networks, in
-/// their order.
+/// their order. [rows] f64.
 at::Tensor score_values(const SetColumns& columns, const LoadedEnsemble& ensemble,
                         const Predictor& predictor, const PlannedScore& score);
 

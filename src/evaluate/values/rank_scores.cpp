@@ -50,6 +50,9 @@ std::vector<double> common_cuts(Communicator& comm, const SortedScores* const* c
   const int64_t all = classes[0]->total() + classes[1]->total();
   const int64_t every =
       std::max({int64_t{1}, round_values / (kClasses * comm.size()), all / kMostCuts});
+
+  // Between two cuts lie fewer than `every` scores of each class and rank: about round_values in
+  // all, or more if kMostCuts limits the number of cuts.
   std::vector<double> own;
   for (int c = 0; c < kClasses; ++c) {
     const auto values = values_of(classes, c);

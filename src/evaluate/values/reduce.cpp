@@ -32,6 +32,8 @@ at::Tensor merged_state(Communicator& comm, at::Tensor state) {
                     state.device().is_cpu(),
                 kUsage, "merged_state: state: expected contiguous Long cpu, found {}",
                 describe(state));
+
+  // all_reduce() works in place, and the state is the caller's.
   state = state.clone();
   comm.all_reduce(state, ReduceOp::kSum);
   return state;
@@ -105,6 +107,8 @@ std::vector<double> scores_at(Communicator& comm, const SortedScores& scores,
       high(positions.size(), key_of(HUGE_VAL));
   while (low != high) {
     auto at_least = at::empty({static_cast<int64_t>(positions.size())}, at::kLong);
+
+    // Rounded up, so that two neighbouring keys are told apart too.
     const auto middle = [&](size_t i) {
       return low[i] + (high[i] - low[i]) / 2 + (high[i] - low[i]) % 2;
     };

@@ -34,6 +34,7 @@ EnsembleSaliency ensemble_saliency(const LoadedEnsemble& ensemble, const Evaluat
     predictions.push_back(output_logits(saliency.logits, all, options).argmax(1));
   }
 
+  // Networks give maps by member, [M, B, h, w]; files have them by image, [N, M, h, w].
   EnsembleSaliency result;
   result.maps = {at::cat(images), at::cat(maps, 1).transpose(0, 1).contiguous(),
                  set.labels(0, rows).contiguous(), at::cat(predictions)};

@@ -60,8 +60,8 @@ TEST(ExactSum, NanAndInfinityComeOutAsAdditionHasThem) {
 }
 
 TEST(ExactSum, WhatDoesNotFitIsAnError) {
-  expect_error(ErrorKind::kData, "beyond 2^62", [] { sum_of({1e300}); });
-  expect_error(ErrorKind::kData, "beyond 2^63", [] { sum_of({0x1p61, 0x1p61, 0x1p61, 0x1p61}); });
+  expect_error(ErrorKind::kData, "below 2^62", [] { sum_of({1e300}); });
+  expect_error(ErrorKind::kData, "below 2^63", [] { sum_of({0x1p61, 0x1p61, 0x1p61, 0x1p61}); });
   expect_error(ErrorKind::kUsage, "expected f32 or f64",
                [] { ExactSum().add(at::zeros({2}, at::kLong)); });
 }

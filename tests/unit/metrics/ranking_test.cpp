@@ -127,7 +127,7 @@ TEST(Ranking, WrongInputsAreErrors) {
 TEST(Auroc, CountsBeyondTheIntegerAreRefused) {
   RankingCurve wide{
       {1.0}, {uint64_t{1} << 32}, {uint64_t{1} << 31}, uint64_t{1} << 32, uint64_t{1} << 31};
-  expect_error(ErrorKind::kUsage, "beyond 2^63", [&] { auroc(wide); });
+  expect_error(ErrorKind::kUsage, "fewer than 2^62 pairs", [&] { auroc(wide); });
   wide.positives = wide.true_positives[0] = uint64_t{1} << 30;
   EXPECT_EQ(auroc(wide), 0.5);
 }

@@ -321,7 +321,7 @@ TEST(Tables, UnknownColumnsAreKept) {
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { find_layout("sed_detecton"); }),
                   "did you mean 'sed_detection'?");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [] { seed_list("--seeds", "1..x"); }),
-                  "--seeds: expected numbers as 1..5");
+                  "--seeds: expected numbers such as 1..5");
 }
 
 TEST(Tables, PublishedFiguresStandBesideOurs) {
@@ -477,7 +477,8 @@ TEST(PartedRows, TrainingsOfSeveralSeedsByTheirConfigurationWithoutTheSeed) {
   EXPECT_CONTAINS(
       error_of(ErrorKind::kUsage, [&] { build_table(set, one_column(), {.part_rows = false}); }),
       "a.csv:2 and a.csv:4: two values for row (e), column d, seed 1; they differ in "
-      "training_hash ('a' and 'b'); choose with --where training_hash=..., or name it in --rows");
+      "training_hash ('a' and 'b'); choose one with --where training_hash=..., or name the column "
+      "in --rows");
 }
 
 // An evaluation of before the column was there lies beside a later one of more sets: its rows are

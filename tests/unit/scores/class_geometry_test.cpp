@@ -77,8 +77,7 @@ TEST(Nci, ClosedFormAndTheMeanItself) {
   EXPECT_NEAR(score_nci(state, row({5.75, 6}), row({1, 0, 0})).item<double>(),
               3.0 / 5 + 0.5 * 11.75, 1e-14);
   EXPECT_NEAR(score_nci(state, row({2.75, 2}), row({1, 0, 0})).item<double>(), 0.5 * 4.75, 1e-15);
-  expect_error(ErrorKind::kUsage, "nci: alpha: expected a number from 0",
-               [] { fit_nci(small(), {-1}); });
+  expect_error(ErrorKind::kUsage, "nci: alpha: expected 0 or more", [] { fit_nci(small(), {-1}); });
 }
 
 TEST(GradNorm, IsTheL1NormOfTheGradient) {

@@ -191,8 +191,8 @@ TEST(Vim, DimensionsHaveToLeaveSomething) {
                                made_logits(1, 3, 20, 1.0, 8)[0]);  // of 3 dimensions
   data.head.bias = at::zeros({5}, at::kDouble);                    // u = 0
   expect_error(ErrorKind::kUsage,
-               "vim: dim: expected one below the dimensions of the "
-               "training features",
+               "vim: dim: expected fewer dimensions than the training features span, found that "
+               "nothing is left outside of 3; use a smaller score.vim.dim",
                [&] { fit_vim(data, {3}); });
   EXPECT_NO_THROW(fit_vim(data, {2}));
 }

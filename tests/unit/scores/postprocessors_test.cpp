@@ -350,7 +350,7 @@ TEST(PostprocessorTable, WrongShapesAreErrors) {
           ErrorKind::kUsage, "features: expected [N, 20] of f32 or f64, found [40, 19] Double cpu",
           [&] { info.score(state, made.test.features.narrow(1, 0, 19), made.test.logits); });
     if (info.scores_features && info.scores_logits)
-      expect_error(ErrorKind::kUsage, "logits: expected a row for each of the features", [&] {
+      expect_error(ErrorKind::kUsage, "logits: expected as many rows as the features", [&] {
         info.score(state, made.test.features, made.test.logits.narrow(0, 0, 39));
       });
     if (!state.empty())

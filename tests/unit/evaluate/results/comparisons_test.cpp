@@ -471,9 +471,9 @@ TEST(Comparison, WhatCannotBeComparedIsRefused) {
   EXPECT_CONTAINS(refusal({"good"}), "at least two methods");
   ensembles.back().seed = 7;
   EXPECT_CONTAINS(refusal({"*"}),
-                  "expected runs of the same seeds, found 1, 2 of good and 2, 7 of poor");
+                  "expected the same seeds for all methods, found 1, 2 for good and 2, 7 for poor");
   ensembles.pop_back();
-  EXPECT_CONTAINS(refusal({"*"}), "found 1, 2 of good and 2 of poor");
+  EXPECT_CONTAINS(refusal({"*"}), "found 1, 2 for good and 2 for poor");
   ensembles.pop_back();
   EXPECT_CONTAINS(refusal({"*"}), "at least two methods, found good");
 }
