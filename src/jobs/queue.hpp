@@ -53,13 +53,16 @@ class Queue {
 /// "dissent-" and 16 hexadecimal digits that no other batch has: a hash of keys, time and process.
 std::string batch_name(const std::vector<std::string>& keys);
 
-/// Which attempts a batch holds: <state>/batches/<batch>.json, in the order of the array.
+/// An attempt of a batch: the folder of its job and its number.
 struct BatchEntry {
   std::string folder;
   int64_t number = 0;
 };
+/// Writes the attempts of a batch, in the order of the array, to <state>/batches/<batch>.json and
+/// returns that path. The batch script of task i runs entry i.
 std::string write_batch(const std::string& state_root, const std::string& batch,
                         const std::vector<BatchEntry>& entries);
+/// Reads such a file. Error::kData if it is missing or not a list of attempts.
 std::vector<BatchEntry> read_batch(const std::string& path);
 
 /// Groups of at least two jobs that can run side by side in one MPI job: trainings or evaluations

@@ -125,13 +125,17 @@ struct JobState {
 
 /// <state>/<key>
 std::string job_folder(const std::string& state, const std::string& key);
+/// Reads the files of the newest attempt. Files that are missing or damaged are left out, and a
+/// folder that does not exist gives number 0; never an error.
 JobState read_state(const std::string& folder);
 
-/// Each returns false if the file exists already.
+/// Each creates one of the files described above, and returns false if it exists already: then
+/// another process was first. Error::kData if it cannot be created.
 bool claim(const std::string& folder, const Attempt& attempt);
 bool put_start(const std::string& folder, int64_t number, int64_t restart, const Start& start);
 bool put_stop(const std::string& folder, int64_t number, int64_t restart, const Stop& stop);
 bool put_submitted(const std::string& folder, int64_t number, const std::string& slurm_job);
+/// Replaces the heartbeat. Error::kData if it cannot be written.
 void put_beat(const std::string& folder, int64_t number, const Beat& beat);
 /// Has the result of a finished attempt computed again (number 0: the result of a run that no job
 /// made): the job waits again.

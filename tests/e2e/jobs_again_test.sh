@@ -46,7 +46,7 @@ expect_same before/six/seed-1/checkpoint.h5 results/six/seed-1/checkpoint.h5
 [ "$(number_of results/six/seed-2/checkpoint.h5)" = "$second" ] || failed "seed-2 was trained anew"
 expect_no_file results/six/.again
 well_jobs status six.csv --where name=table
-expect_text "its dependency a has run since; \`jobs again --where name=table\` runs it again"
+expect_text "its dependency a has been run since; \`jobs again --where name=table\` reruns this row"
 manifest=$(number_of train.cache/manifest.toml) rows=$(number_of "$csv")
 well_jobs again six.csv --where 'name=cache-train' --where 'verb=cache'
 [ "$(number_of train.cache/manifest.toml)" != "$manifest" ] || failed "the cache was not written anew"
