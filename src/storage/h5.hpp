@@ -97,6 +97,7 @@ struct DatasetInfo {
                         ///< memory (contiguous, little-endian, not linked from another file); else
                         ///< -1
 };
+/// Whether a link of this name exists; the groups on its way may be missing.
 bool h5_has(hid_t file, const std::string& name);
 DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path);
 
@@ -120,7 +121,8 @@ inline constexpr int64_t kReadBackBytes = int64_t{16} << 20;
 void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at::Tensor& local,
                    const std::string& path);
 /// Reads rows [first, first + count) into out, converting to dtype (exact, or rounded to nearest by
-/// HDF5).
+/// HDF5). Values of a sealed file are compared with their checksums. Error::kData: damaged or not
+/// readable.
 void h5_read_rows(hid_t file, const std::string& name, int64_t first, int64_t count, void* out,
                   at::ScalarType dtype, const std::string& path);
 /// The whole dataset, or rows [first, first + count) of it, in its own dtype.
@@ -134,6 +136,8 @@ using H5Value = std::variant<int64_t, double, std::string>;
 /// Attributes of an object, by its path in the file ("/" for the file's own).
 void h5_write_attribute(hid_t file, const std::string& object, const std::string& name,
                         const H5Value& value, const std::string& path);
+/// Integers of any width are read as i64, floats as f64. Error::kData: missing, an array, another
+/// type.
 H5Value h5_read_attribute(hid_t file, const std::string& object, const std::string& name,
                           const std::string& path);
 /// The attributes "format" and "version" of all our HDF5 files.

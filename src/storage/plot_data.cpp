@@ -29,6 +29,7 @@ PlotKind kind_of(const std::string& text, const std::string& place) {
 
 // What is wrong with a point of a file of this kind, or "".
 std::string problem_of(const PlotPoint& point, PlotKind kind) {
+  // Comparisons are written so that NaN fails them: !(low <= high), not low > high.
   const bool binned = point.kind == PlotKind::kReliability || point.kind == PlotKind::kHistogram;
   if (point.kind != kind)
     return fmt::format("kind: expected {} as in the rows before, found {}", plot_kind_name(kind),
@@ -117,6 +118,7 @@ std::vector<PlotPoint> read_plot(const std::string& path) {
   const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: expected a header line, found an empty file", path);
 
+  // Without these columns the file is some other table, which the message says.
   const auto& header = records[0].fields;
   for (const char* name : {"kind", "series", "x", "y"})
     DISSENT_CHECK(std::find(header.begin(), header.end(), name) != header.end(), kData,

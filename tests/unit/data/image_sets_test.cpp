@@ -176,7 +176,7 @@ TEST_F(ImageSets, Cifar10AsPythonWroteIt) {
                   "data_batch_1: its pickle cannot be read: unexpected end");
   atomic_write_text(path(0), "(dp0\nS'data'\np1\n");  // protocol 0
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
-                  "expected protocol 2 to 5, found an older one, or no pickle");
+                  "expected protocol 2 to 5, found an older one, or not a pickle");
   atomic_write_text(path(0), python2_pickle("fine_labels", 2, 0, 0));
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
                   "data_batch_1: expected a pickle of data [N, 3072] u8 and labels");
@@ -184,7 +184,7 @@ TEST_F(ImageSets, Cifar10AsPythonWroteIt) {
   fewer.replace(fewer.find(std::string("K\x01M\x02\0M", 6)), 6, std::string("K\x01M\x03\0M", 6));
   atomic_write_text(path(0), fewer);
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
-                  "an array [3, 3072] has 6144 bytes");
+                  "expected the bytes of an array [3, 3072], found 6144 bytes");
 }
 
 TEST_F(ImageSets, CifarCTakesTheRowsOfASeverity) {
