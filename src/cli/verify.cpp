@@ -17,6 +17,7 @@ namespace {
 // Options for --device. Called before any operator of LibTorch: its CUDA library has to be loaded
 // first.
 verify::VerifyOptions verify_options(Communicator& world, const std::string& name) {
+  // All ranks have the same arguments, so the error is agreed on.
   agree(world, [&] {
     DISSENT_CHECK(name == "cpu" || name == "cuda", kUsage,
                   "--device: expected cpu or cuda, found '{}'", name);

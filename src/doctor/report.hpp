@@ -14,6 +14,7 @@ namespace dissent::doctor {
 
 /// In increasing order of severity.
 enum class Verdict { kOk, kSkipped, kWarning, kFailed };
+/// "ok", "skipped", "warning", "failed".
 const char* verdict_name(Verdict verdict);
 
 /// What a rank found. advice: a suggested fix; for every verdict except ok.
