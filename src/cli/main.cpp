@@ -103,6 +103,7 @@ int run_alone(const Verb& verb, const Arguments& arguments) {
 }
 
 int run(Runtime& runtime, const Arguments& arguments) {
+  // `dissent` prints these texts itself; here they are for dissent-compute called by hand.
   const int rank = runtime.world().rank();
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
       arguments[0] == "help") {

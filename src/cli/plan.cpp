@@ -21,6 +21,7 @@ namespace dissent::cli {
 namespace {
 
 std::vector<int64_t> rank_counts(const std::string& text) {
+  // An empty text gives no numbers; an empty part ("1,,2") is an error.
   std::vector<int64_t> counts;
   for (size_t start = 0; start <= text.size() && !text.empty();) {
     const size_t end = std::min(text.find(',', start), text.size());

@@ -79,6 +79,8 @@ void share_window(Communicator& node, Steps& steps) {
   steps.run([&] { memory.allocate(node, bytes * node.size(), "a trial window"); });
   if (steps.failed()) return;
 
+  // Each rank has a pattern of its own, so that a part in the wrong place is noticed. publish()
+  // makes the parts visible to all ranks.
   for (int64_t i = 0; i < bytes; ++i)
     memory.data()[node.rank() * bytes + i] = pattern(node.rank(), i);
   memory.publish();
@@ -102,9 +104,9 @@ Finding check_launcher(Communicator& world) {
         fmt::format("1 rank on 1 host ({}); not started by a launcher, so MPI is not initialised",
                     host_name()));
 
+  // The first four hosts in alphabetical order, and how many there are.
   const auto hosts = all_gather_text(world, host_name());
   const std::set<std::string> names(hosts.begin(), hosts.end());
-
   if (world.rank() != 0) return ok("");
   return ok(fmt::format(
       "{} on {} ({}{}), thread level {}", count_text(world.size(), "rank"),

@@ -73,8 +73,8 @@ std::vector<std::string> list_cell(const std::string& text, const char* column, 
 
   if (!list || out.size() != list->size())
     errors.push_back(
-        fmt::format("{}: expected a list of strings, as [\"--seeds\", \"5\"], found {}", column,
-                    toml_text(text)));
+        fmt::format("{}: expected a list of strings, such as [\"--seeds\", \"5\"], found {}",
+                    column, toml_text(text)));
   return out;
 }
 
@@ -98,7 +98,7 @@ std::string slurm_option(const std::string& name, const std::string& value, Erro
 
   if (!plain || name.size() < 2)
     errors.push_back(fmt::format(
-        "slurm:{}: expected the long name of an option of sbatch, as slurm:time", name));
+        "slurm:{}: expected the long name of an option of sbatch, such as slurm:time", name));
   else if (kOwnOptions.contains(name))
     errors.push_back(fmt::format("slurm:{}: set by dissent itself", name));
   return fmt::format("--{}={}", name, value);
@@ -120,7 +120,7 @@ int64_t signal_cell(const SheetRow& row, Errors& errors) {
 
   errors.push_back(
       fmt::format("slurm:signal: expected the number of seconds before the time limit at which the "
-                  "job is signalled, 30 .. 65535, as 600 or B:USR1@600; found {}",
+                  "job is signalled, 30 .. 65535, such as 600 or B:USR1@600; found {}",
                   toml_text(text)));
   return 0;
 }
@@ -157,7 +157,7 @@ void read_cells(const SheetRow& row, Job& job, Errors& errors) {
   if (!row.cell("template").empty()) job.template_name = row.cell("template");
   if (job.template_name != as_name(job.template_name))
     errors.push_back(
-        fmt::format("template: expected the name of a batch script, as one_node, found {}",
+        fmt::format("template: expected the name of a batch script, such as one_node, found {}",
                     toml_text(job.template_name)));
 
   // Columns with a prefix name their key or option; an empty cell leaves it as it is.
@@ -256,6 +256,8 @@ void check_circles(const std::string& path, const std::vector<Job>& jobs, Errors
   for (const auto& job : jobs)
     if (!job.key.empty()) by_key[job.key] = &job;
 
+  // At most as many rounds as the longest chain of rows, since each round finishes at least one of
+  // them.
   std::set<std::string> done;
   const auto is_done = [&](const std::string& key) { return done.contains(key); };
   bool changed = true;

@@ -138,6 +138,7 @@ namespace {
 
 // Removes empty rows, and empty columns right of the last one with a name: spreadsheets write them.
 void drop_empty_edges(std::vector<CsvRecord>& records) {
+  // A cell beyond the last named column is kept if it has text: that is a mistake to report.
   if (records.empty()) return;
   auto& columns = records[0].fields;
   while (columns.size() > 1 && columns.back().empty()) columns.pop_back();

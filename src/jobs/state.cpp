@@ -124,6 +124,7 @@ std::optional<FileName> parse_name(const std::string& name) {
   const auto dot = name.find('.');
   if (dot == std::string::npos) return std::nullopt;
 
+  // The kind. Other files of the folder (stderr.txt, exit, scripts) have names of other forms.
   FileName out;
   const auto word = name.substr(0, dot);
   if (const auto kind = value_in(kFileKinds, word)) {
@@ -135,9 +136,8 @@ std::optional<FileName> parse_name(const std::string& name) {
     return std::nullopt;
   }
 
-  const char* end = name.data() + name.size();
-
   // A number behind the dot, and maybe a second one; anything else is another program's file.
+  const char* end = name.data() + name.size();
   const auto first = std::from_chars(name.data() + dot + 1, end, out.number);
   if (first.ec != std::errc()) return std::nullopt;
   if (first.ptr == end) return out;
@@ -331,8 +331,8 @@ double JobState::wall_without_end_s() const {
 // The file of the last start holds the wall time of those before it. If it was deleted, the sum
 // over the recorded ends is the best estimate; lost starts are missing from it.
 double JobState::wall_s() const {
+  // The end of the last start has its own wall time, which is not part of wall_before_s.
   double before = 0, last = wall_without_end_s();
-
   for (size_t r = 0; r < stops.size(); ++r) {
     if (!stops[r]) continue;
     if (r + 1 >= starts.size())

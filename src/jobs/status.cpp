@@ -265,6 +265,8 @@ bool began_after(const Start& start, const Start& earlier) {
 // For a job that is done: which of its dependencies have run since it began, so that its result may
 // have been computed from their earlier results, or from fewer.
 std::string run_since(const Job& job, const JobState& state, const std::string& state_root) {
+  // Compared by when they began: a dependency that was restarted meanwhile may have replaced the
+  // files that this job has read.
   const Start* own = state.last_start();
   std::vector<std::string> names;
   for (size_t i = 0; own && i < job.after.size(); ++i) {

@@ -178,6 +178,7 @@ class Submitter {
   // thousands of tasks are too long for a command line. An array with a failed task is not
   // replaced, because afterok would never be met.
   std::vector<std::string> whole_arrays(const std::set<std::string>& ids) const {
+    // "12_3" is task 3 of array 12; an id without '_' is a job by itself.
     std::map<std::string, std::vector<std::string>> arrays;
     std::vector<std::string> out;
     for (const auto& id : ids) {

@@ -85,6 +85,8 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
 
 // The largest label; raises at the first value that cannot be a label.
 int64_t largest_label(const CacheFile& file) {
+  // Each class costs memory in every network, so a damaged value must not become a number of
+  // classes.
   int64_t largest = -1;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
     const auto values = whole_numbers(file.read_label(row, std::min(kScanRows, file.rows - row)),

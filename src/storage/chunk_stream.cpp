@@ -75,6 +75,8 @@ struct ChunkStream::Impl {
                   piece = std::max<int64_t>(1, kPieceBytes / bytes);
     const int64_t first = chunk_rows * node->rank() / node->size(),
                   end = std::min(rows, chunk_rows * (node->rank() + 1) / node->size());
+
+    // In pieces that are checked for NaN and Inf while they are in the processor's cache.
     for (int64_t row = first; row < end; row += piece) {
       const int64_t count = std::min(piece, end - row);
       char* to = embed(slot) + row * bytes;

@@ -49,6 +49,8 @@ std::string first_reason() {
 // Ends the program if the last failure was a lack of memory: without a limit, the reading process
 // would grow. Other failures are reported by the reader that needs that part of the file.
 void look_at_failure() {
+  // The whole stack is searched: the failed allocation is the innermost entry, or wrapped in
+  // others.
   bool memory = false;
   H5Ewalk2(
       H5E_DEFAULT, H5E_WALK_UPWARD,
@@ -125,6 +127,7 @@ class Walk {
     };
     if (H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, &at, add, &names) < 0) look_at_failure();
 
+    // Values of attributes are in the object's header or in a heap, both of which may be damaged.
     for (const auto& name : names) {
       const hid_t attribute = looked_at(H5Aopen(object, name.c_str(), H5P_DEFAULT));
       if (attribute < 0) continue;

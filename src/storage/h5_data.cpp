@@ -518,6 +518,7 @@ std::string h5_read_text(hid_t file, const std::string& name, const std::string&
   DISSENT_CHECK(h5_has(file, name), kData, "{}: expected a dataset '{}', found none", path, name);
   const auto dataset = open_dataset(file, name, path);
 
+  // Checked before reading: several texts would be written beyond the buffer of one.
   const UniqueHandle type(DISSENT_H5(H5Dget_type(dataset), place), H5Tclose);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   DISSENT_CHECK(H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_npoints(space) == 1, kData,

@@ -169,6 +169,8 @@ class Reader {
     return static_cast<int64_t>(value);
   }
 
+  // Containers are built on the stack: from the values above a mark, or by appending to one that
+  // the memo may already refer to.
   bool container(uint8_t op) {
     switch (op) {
       case kMark: marks_.push_back(stack_.size()); return true;
@@ -191,6 +193,7 @@ class Reader {
         return push_sequence(items);
       }
 
+      // The container is below its new items, and is changed in place: it may be in the memo.
       case kAppend:
       case kAppends:
       case kAddItems: {
@@ -226,6 +229,7 @@ class Reader {
     switch (op) {
       case kBinPut: memo_[number<uint8_t>()] = top(); return true;
       case kLongBinPut: memo_[number<uint32_t>()] = top(); return true;
+      // Protocol 4: the key is the number of entries so far.
       case kMemoize: {
         auto value = top();
         memo_.emplace(memo_.size(), std::move(value));
@@ -293,6 +297,7 @@ class Reader {
     if (id.items.size() < 5)
       fail("expected a storage as written by torch.save, found another object");
 
+    // Tensors of other types (quantised, complex) are ignored like other unknown objects.
     const auto type = types.find(id.items[1]->text);
     if (type == types.end()) return make(Kind::kOther);
 
@@ -346,6 +351,8 @@ class Reader {
         value->text += text[i];
         continue;
       }
+
+      // U+0080 .. U+00FF: two bytes, of which the first is 0xc2 or 0xc3.
       if ((byte & 0xfe) != 0xc2 || ++i == text.size())
         fail("expected Latin-1 text, found other characters");
       value->text += static_cast<char>((byte & 3) << 6 | (text[i] & 0x3f));

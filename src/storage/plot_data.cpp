@@ -38,7 +38,8 @@ std::string problem_of(const PlotPoint& point, PlotKind kind) {
     return fmt::format("x, y: expected finite numbers, found {}, {}", point.x, point.y);
   if (binned && !(point.low && point.high))
     return "low, high: expected the edges of the bin, found none";
-  if (point.low.has_value() != point.high.has_value()) return "low, high: expected both or none";
+  if (point.low.has_value() != point.high.has_value())
+    return "low, high: expected both or none, found one";
   if (point.low && !(*point.low <= *point.high))
     return fmt::format("low, high: expected low <= high, found {}, {}", *point.low, *point.high);
   if (point.area && !(*point.area >= 0 && *point.area <= 1))

@@ -59,6 +59,7 @@ std::vector<std::string> lines_of_bytes(const at::Tensor& bytes) {
 
 // The first field that does not fit, as a message; "" if all fit.
 std::string problem_of(const SaliencyMaps& saliency) {
+  // N is the number of images: all fields have it as their first dimension.
   for (const auto& field : kFields) {
     const auto& values = saliency.*field.values;
     if (values.dim() != field.dims || values.scalar_type() != field.dtype)
@@ -75,6 +76,8 @@ std::string problem_of(const SaliencyMaps& saliency) {
       static_cast<int64_t>(saliency.names.size()) != saliency.image.size(0))
     return fmt::format("names: expected {} names, one per image of the field image, found {}",
                        saliency.image.size(0), saliency.names.size());
+
+  // Grey or RGB, which is what a plot can show.
   const int64_t channels = saliency.image.size(3);
   return channels == 1 || channels == 3
              ? ""

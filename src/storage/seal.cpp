@@ -83,6 +83,7 @@ uint64_t metadata_hash(const InputFile& file, const std::vector<DataRange>& rang
     }
   };
 
+  // The bytes between two datasets, and those before the first and behind the last.
   int64_t at = 0;
   for (const auto& range : ranges) {
     add(at, range.offset);
@@ -273,6 +274,7 @@ std::string checked_table(const InputFile& file, const Trailer& trailer, const s
   std::string text(trailer.table_bytes + 3 * sizeof(uint64_t), '\0');
   file.read(static_cast<int64_t>(trailer.hdf5_bytes), static_cast<int64_t>(text.size()),
             text.data());
+  // The checksum before the version: a version in damaged bytes means nothing.
   const auto found = XXH3_64bits(text.data(), text.size());
   DISSENT_CHECK(found == trailer.checksum, kData,
                 "{}: damaged: bytes {} .. {}, its table of checksums: expected {}, found {}; {}",

@@ -160,6 +160,7 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
 
 // Raises for subfolders without an image, with what they contain instead.
 void check_empty(const FolderList& list, const FolderListOptions& options, size_t subfolders) {
+  // What it has instead of images tells the cause: an unpacked archive, another format.
   if (list.empty.empty() || options.allow_empty) return;
   std::vector<std::string> texts;
   for (const auto& name : list.empty) {
@@ -269,6 +270,7 @@ std::string class_file_text(const std::vector<std::string>& names) {
 }
 
 std::vector<std::string> read_class_file(const std::string& path) {
+  // The number of a class is its place among the names, so a name that occurs twice would have two.
   std::vector<std::string> names;
   std::set<std::string> seen;
   std::istringstream lines(edited_text(read_text(path), path));

@@ -44,8 +44,9 @@ Line split_line(std::string_view line, const ImageList::Origin& origin, int64_t 
   DISSENT_CHECK(space != std::string_view::npos && space > 0, kData,
                 "{}:{}: expected `path label`, found '{}'", origin.place, number, line);
   const Line parts{line.substr(0, space), line.substr(space + 1)};
-  DISSENT_CHECK(origin.root.empty() || line[0] != '/', kData, "{}:{}: {}: expected a path below {}",
-                origin.place, number, parts.path, origin.root);
+  DISSENT_CHECK(origin.root.empty() || line[0] != '/', kData,
+                "{}:{}: {}: expected a path below {}, found an absolute one", origin.place, number,
+                parts.path, origin.root);
   return parts;
 }
 
