@@ -23,6 +23,7 @@ struct Finding {
   std::string text;
   std::string advice;
 };
+// A finding of each verdict.
 inline Finding ok(std::string text) { return {Verdict::kOk, std::move(text), ""}; }
 inline Finding skipped(std::string text, std::string advice) {
   return {Verdict::kSkipped, std::move(text), std::move(advice)};

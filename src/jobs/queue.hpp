@@ -18,6 +18,7 @@ class Queue {
 
   /// Reads the state of every job again; queries Slurm again too if `ask_slurm`.
   void refresh(bool ask_slurm);
+  /// Number of jobs; i below is an index of them, in the order of the sheet.
   size_t size() const { return jobs_.size(); }
   const Job& job(size_t i) const { return jobs_[i]; }
   const Status& status(size_t i) const { return statuses_[i]; }
@@ -25,6 +26,7 @@ class Queue {
   const std::vector<Status>& statuses() const { return statuses_; }
   const std::string& state_root() const { return state_root_; }
   const std::string& sheet() const { return sheet_; }
+  /// Whether the job may be started: it is enabled and meets --where.
   bool is_picked(size_t i) const { return picked_[i]; }
   std::string folder(size_t i) const { return job_folder(state_root_, jobs_[i].key); }
   size_t index_of(const std::string& key) const { return by_key_.at(key); }
@@ -77,6 +79,9 @@ struct Pack {
   Attempt attempt;
   std::string folder;
 };
+/// Claims the attempts of a group and makes the pack that runs them. group: indices of the queue's
+/// jobs (pack_groups); ranks: of the MPI job; backend: what runs the pack itself. Error::kData if
+/// the state files cannot be written.
 std::optional<Pack> make_pack(const Queue& queue, const std::vector<size_t>& group, int64_t ranks,
                               Backend backend);
 

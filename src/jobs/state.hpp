@@ -105,7 +105,9 @@ struct JobState {
   bool again = false;         ///< its result is to be computed again
   std::set<std::string> off;  ///< Job::sheet_mark of sheets whose whether_to_run was 0 since
 
+  /// Whether a process has started the attempt.
   bool begun() const;
+  /// Whether the attempt was declared lost before it began.
   bool abandoned() const;
   /// How the attempt ended; nothing if it is not over.
   std::optional<Stop> end() const;
@@ -114,6 +116,7 @@ struct JobState {
   /// Whether the process that runs it lives: on this host the process is looked up, else a
   /// heartbeat within the lease counts.
   bool alive() const;
+  /// The newest start whose file exists; null if there is none.
   const Start* last_start() const;
   /// Wall time of all starts, seconds; lost ones count until their last heartbeat.
   double wall_s() const;

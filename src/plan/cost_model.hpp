@@ -63,13 +63,16 @@ class CostModel {
   // What a run computes.
   virtual const CommonTrainConfig& config() const = 0;
   virtual int64_t members() const = 0;
+  /// Rows or images of a member's batch, over all data ranks.
   virtual int64_t batch_size() const = 0;
   virtual Precision precision() const = 0;
   /// The precision is for GPUs: costs are those of f32 on CPUs.
   virtual bool precision_needs_gpu() const = 0;
+  /// Whether there is a validation set, and so a file best.h5.
   virtual bool validates() const = 0;
   /// Lines of the report about model, steps and data.
   virtual std::string run_text() const = 0;
+  /// Adds the same to the report as JSON.
   virtual void add_run_json(Json& json) const = 0;
 
   // Grids.
@@ -95,6 +98,7 @@ class CostModel {
   virtual std::string split_batch_note() const;
 
   // The report.
+  /// Captions, headings and explanations for the cells of GridCost.
   virtual TableText memory_table() const = 0;
   virtual TableText message_table() const = 0;
   virtual TableText time_table() const = 0;

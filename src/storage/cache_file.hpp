@@ -36,6 +36,7 @@ struct CacheFile {
   /// Error::kData with file, expected and found: not an HDF5 file, truncated, a dataset missing or
   /// with a wrong shape or type.
   static CacheFile open(const std::string& path);
+  /// Whether read() may be called by several threads at once.
   bool concurrent_reads() const { return !file.valid(); }
   /// Rows [first, first + count) of one of the three, in its own dtype; `out` has room for them.
   /// Error::kData: a checksum differs, the file is truncated, or HDF5 cannot decode it.

@@ -99,6 +99,7 @@ struct DatasetInfo {
 };
 /// Whether a link of this name exists; the groups on its way may be missing.
 bool h5_has(hid_t file, const std::string& name);
+/// The description of a dataset. Error::kData if it is missing, or as above.
 DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path);
 
 /// Adds a contiguous dataset whose space is allocated at once and not filled, and creates missing
@@ -146,13 +147,17 @@ struct H5Format {
   int64_t version = -1;  ///< -1 if one is missing or this is not an integer
 };
 void h5_write_format(hid_t file, const H5Format& format, const std::string& path);
+/// Never an error for a file without them.
 H5Format h5_read_format(hid_t file, const std::string& path);
+/// Names of an object's attributes, in alphabetical order.
 std::vector<std::string> h5_attribute_names(hid_t file, const std::string& object,
                                             const std::string& path);
 /// A scalar dataset of text, of fixed length.
 void h5_write_text(hid_t file, const std::string& name, const std::string& text,
                    const std::string& path);
+/// Error::kData: missing, not one text, or damaged.
 std::string h5_read_text(hid_t file, const std::string& name, const std::string& path);
+/// Adds an empty group; its parent has to exist.
 void h5_add_group(hid_t file, const std::string& name, const std::string& path);
 /// Names of the datasets below a group, relative to it, in alphabetical order; empty if the group
 /// does not exist.
