@@ -92,6 +92,7 @@ int run_alone(const Verb& verb, const Arguments& arguments) {
     auto line = verb.line();
     if (!line.parse(first, {arguments.begin() + 1, arguments.end()})) return 0;
 
+    // Several ranks that write one file would disturb each other: the others do nothing.
     if (verb.first_rank_alone && !first) return 0;
     return alone().at(verb.name)(line);
   } catch (...) {

@@ -148,6 +148,7 @@ void compare_logs(const std::string& before, const std::string& now, double tole
 
 // Versions and hosts, which may explain a difference.
 void print_environment(const Record& record) {
+  // Only what differs: equal versions explain nothing.
   const auto& program = record.provenance["program"];
   const auto print = [](const char* what, const std::string& before, const std::string& now) {
     if (before != now) fmt::print("  {}: {} before, {} now\n", what, before, now);

@@ -21,6 +21,7 @@ constexpr int64_t kVersion = 1;
 
 // A TOML basic string; a line break becomes \n.
 std::string quoted(const std::string& text) {
+  // TOML forbids control characters in strings.
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\')

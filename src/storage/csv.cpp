@@ -71,6 +71,7 @@ class CsvReader {
 
   // Ends at a quote that is not doubled; commas and line breaks inside belong to the field.
   std::string quoted_text(size_t column) {
+    // The line is counted inside the field too: errors name the line in the file.
     std::string text;
     while (true) {
       DISSENT_CHECK(!at_end(), kData,
