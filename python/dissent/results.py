@@ -63,7 +63,7 @@ def _read(path: str) -> list[dict[str, Any]]:
     first = re.split(r"[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
     for separator, name in ((";", "semicolons"), ("\t", "tabs")):
         if "," not in first and separator in first:
-            raise ValueError(f"{path}:1: expected columns separated by commas, found {name}; save it as CSV with commas (and points in numbers)")
+            raise ValueError(f"{path}:1: expected columns separated by commas, found {name}; save it as CSV with commas (and decimal points)")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         return _rows(path, reader)

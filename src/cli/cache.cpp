@@ -67,6 +67,7 @@ CacheSpec cache_spec(CacheConfig config, const FeatureSource& source) {
 
 // Opens the set and the trunk. Collective.
 FeatureSource open(Communicator& world, const CacheConfig& config) {
+  // Pixels and generated features are computed on the CPU: only a network needs a device.
   auto device = at::Device(at::kCPU);
   if (config.trunk.is_network()) {
     const auto node = world.split_by_node();
@@ -123,9 +124,10 @@ void check_cache_config(const CacheConfig& config) {
         "\"random\"; found nothing",
         config.trunk.model);
   } else {
-    DISSENT_CHECK(!config.corruption.enabled() && config.trunk.weights.empty(), kUsage,
-                  "trunk.model: expected a network with corruption or trunk.weights, found \"{}\"",
-                  config.trunk.model);
+    DISSENT_CHECK(
+        !config.corruption.enabled() && config.trunk.weights.empty(), kUsage,
+        "trunk.model: expected a network, since corruption or trunk.weights is set, found \"{}\"",
+        config.trunk.model);
     check_source(config.data, config.trunk.model);
   }
 
@@ -175,7 +177,8 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
     const int64_t before = part->pass * source.rows + part->first_source_row,
                   first = part->first_source_row;
 
-    // Features in pieces: between two of them the writer can be stopped.
+    // Features in pieces: between two of them the writer can be stopped. A signal may reach one
+    // rank earlier than another, so it is only noted here and agreed on below.
     std::vector<at::Tensor> pieces{at::empty({0, source.dim})};
     bool stopped = false;
     try {
@@ -269,12 +272,14 @@ void check_cache(const CommandLine& line, const config::Document& document, File
         fmt::format("trunk\n{}\n{}\n{}\n{}\n{}\n{}", trunk.model, trunk.weights,
                     trunk.member.value_or(-1), trunk.prefix, trunk.cut, transform.size);
     if (!trunk.has_random_weights()) files.find("trunk.weights", trunk.weights);
+
     // f16 needs the GPU of the machine that the row will run on.
     if (trunk.precision == ComputePrecision::kF32)
       files.look_at("trunk.weights", trunk.has_random_weights() ? "" : trunk.weights, subject,
                     load);
   }
 
+  // With these options an existing cache is replaced, whatever it is.
   if (line.flag("force") || line.flag("again")) return;
   files.look_at("cache.output", config.cache.output, "", [&] { check_cache_place(config); });
 }
@@ -293,8 +298,8 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   });
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
 
+  // With --again the new cache is written beside the old one.
   auto& world = runtime.world();
-
   const auto source = open(world, config);
   const bool again = line.flag("again");
   const auto path = again ? again_path(config.cache.output) : config.cache.output;

@@ -31,13 +31,14 @@ CommandLine::CommandLine(std::string verb, std::string description, std::string 
       positional_name_(std::move(positional)),
       max_positional_(max_positional),
       options_("Options") {
-  options_.add_options()("help,h", po::bool_switch(), "this text");
+  options_.add_options()("help,h", po::bool_switch(), "print this help");
 }
 
 bool CommandLine::parse(bool print, const std::vector<std::string>& arguments) {
   const std::string usage = fmt::format("usage: dissent {} [options]{}{}", verb_,
                                         max_positional_ == 0 ? "" : " ", positional_name_);
 
+  // The option "positional" only gives the arguments without a name a place; it is not in the help.
   try {
     po::options_description all;
     all.add(options_).add_options()("positional",

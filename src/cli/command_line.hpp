@@ -31,9 +31,12 @@ class CommandLine {
   /// Error::kUsage, agreed by all ranks, for unknown or missing arguments.
   bool parse(bool print, const std::vector<std::string>& arguments);
 
+  /// Whether the option was given on the command line; a default does not count.
   bool has(const std::string& name) const {
     return values_.count(name) > 0 && (values_[name].empty() || !values_[name].defaulted());
   }
+  /// The value of an option without, or with, a value. The option has to be declared, with a
+  /// default or given.
   bool flag(const std::string& name) const { return values_[name].as<bool>(); }
   template <class T>
   T get(const std::string& name) const {
@@ -43,6 +46,7 @@ class CommandLine {
   std::vector<std::string> texts(const std::string& name) const {
     return has(name) ? get<std::vector<std::string>>(name) : std::vector<std::string>{};
   }
+  /// The arguments that are not options, in their order.
   const std::vector<std::string>& positional() const { return positional_; }
 
  private:

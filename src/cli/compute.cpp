@@ -18,9 +18,9 @@ namespace dissent::cli {
 
 config::Document load_configuration(Runtime& runtime, const std::string& path,
                                     const std::vector<std::string>& overrides) {
-  auto& world = runtime.world();
   // Rank 0 alone reads the files, so that all ranks have the same configuration even while someone
   // edits it.
+  auto& world = runtime.world();
   const std::string sources =
       broadcast_text(world, world.rank() == 0 ? config::read_sources(path) : "", 0);
   return config::load_document(sources, overrides);

@@ -22,7 +22,8 @@ int run_doctor(Runtime& runtime, const CommandLine& line);
 /// `jobs pack LIST RANKS`: the part of `jobs` that runs with MPI.
 int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments);
 
-/// Runs in one process, which starts the training.
+/// `dissent replay`: runs in one process, which starts the training with its own launcher. Returns
+/// the exit code: 0 identical, 5 something differs.
 int run_replay(const CommandLine& line);
 
 /// Runs a verb by name with its arguments: on all ranks, or on rank 0 if it is a verb for a single

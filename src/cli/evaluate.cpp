@@ -103,6 +103,7 @@ int64_t terminal_columns() {
 // maps in `folder`.
 void write_evaluation(const std::string& name, const std::string& folder,
                       const Evaluation& result) {
+  // The folder of figures exists only if there is something in it.
   if (!result.plots.empty() || !result.saliency.empty()) make_folder(folder);
   for (const auto& file : result.plots)
     write_plot(fmt::format("{}/{}.csv", folder, file.name), file.points);
@@ -129,6 +130,7 @@ config::Schema evaluate_schema() {
 }
 
 void check_evaluate(const CommandLine&, const config::Document& document, Files& files) {
+  // Names first, then each input file, and last what needs several of them together.
   const auto c = read_evaluate_config(document).config;
   const auto& evaluate = c.evaluate;
   if (evaluate.transform != "auto") find_transform(evaluate.transform);
@@ -170,6 +172,7 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
   apply_runtime(runtime, c.runtime.threads, c.runtime.timeout_s);
   auto& world = runtime.world();
 
+  // Every rank loads the ensembles itself: each of them computes its own blocks of rows.
   std::vector<LoadedEnsemble> ensembles;
   agree(world, [&] {
     Files own;
@@ -196,6 +199,8 @@ int run_evaluate(Runtime& runtime, const CommandLine& line) {
   const auto result = evaluate(world, std::move(ensembles), c.config,
                                world.rank() == 0 && !line.flag("quiet"), record);
 
+  // All ranks have the result, and rank 0 writes it. The choices replace the old ones just before
+  // the rows that belong to them.
   agree(world, [&] {
     if (world.rank() != 0) return;
     make_folder(c.config.evaluate.output);

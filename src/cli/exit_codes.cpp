@@ -48,6 +48,7 @@ std::string exit_codes_lines() {
 }
 
 std::string exit_codes_page() {
+  // The numbers in the prose come from the enumeration too, so that page and program cannot differ.
   std::string text =
       "# Exit codes\n\n"
       "Written by `scripts/generate_docs` from the output of `dissent config exit-codes`; do not "

@@ -111,6 +111,7 @@ void hold_signals(int argc, char** argv) {
 }
 
 int run(const std::string& program, const Arguments& arguments) {
+  // Under a launcher every rank runs this program; one of them prints.
   const bool first = is_first_rank();
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
       arguments[0] == "help") {
@@ -125,6 +126,7 @@ int run(const std::string& program, const Arguments& arguments) {
   // Only dissent-compute is linked with MPI.
   if (arguments[0] == "--mpi") become_compute(program, arguments);
 
+  // `jobs pack` is the one command of `jobs` that computes with MPI.
   const auto& chosen = verb(arguments[0]);
   const std::string name = chosen.name;
   const Arguments rest(arguments.begin() + 1, arguments.end());
@@ -156,7 +158,7 @@ int run_main(const std::string& program, const Arguments& arguments) {
 int main(int argc, char** argv) {
   using namespace dissent;
 
-  // First of all: from here on a stop signal waits.
+  // First of all: from here on a stop signal waits until its handler is installed.
   cli::hold_signals(argc, argv);
   prepare_output();
   report_uncaught(current_light_failure);

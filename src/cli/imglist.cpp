@@ -13,6 +13,7 @@
 namespace dissent::cli {
 
 void check_imglist(const CommandLine& line, Files& files) {
+  // The combination of options with folders is checked by list_folders, which sees the files.
   DISSENT_CHECK(!line.get<std::string>("output").empty(), kUsage,
                 "--output: expected the path of the list, found nothing");
   DISSENT_CHECK(!line.has("label") || line.get<int64_t>("label") >= -1, kUsage,

@@ -55,6 +55,7 @@ void inspect_cache(const std::string& path, bool verify) {
 
   if (!verify) return;
   cache.verify();
+
   // The checksums of a cache are in its manifest, those of a single file in its seal.
   if (fs::is_directory(path))
     fmt::print("  checksums correct\n");
@@ -75,6 +76,7 @@ void inspect_other(const std::string& path, const std::string& format, bool veri
 }
 
 void inspect_checkpoint(const std::string& path, bool verify, bool show_config) {
+  // Names and shapes come from the file's headers: values are read only for --verify.
   const CheckpointReader file(path);
   fmt::print("{}: checkpoint, configuration {}\n", path, file.config_hash());
 

@@ -80,8 +80,8 @@ LoadedSheet load(const CommandLine& line, const std::string& path, const jobs::R
 }
 
 std::vector<std::string> split_list(const std::string& text) {
-  std::vector<std::string> out;
   // Empty parts are skipped, so a comma at the end names no GPU.
+  std::vector<std::string> out;
   for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find(',', at), text.size());
     if (end > at) out.push_back(text.substr(at, end - at));
@@ -90,8 +90,8 @@ std::vector<std::string> split_list(const std::string& text) {
   return out;
 }
 
-// Options as in scripts/mpirun: fewer cores than ranks are allowed, and root. The runner binds
-// cores.
+// The launcher for jobs with several ranks, with the options of scripts/mpirun: more ranks than
+// cores are allowed, and so is root (in containers). The runner binds the cores itself.
 std::vector<std::string> local_mpirun(const std::string& given) {
   if (!given.empty()) return {given};
   std::vector<std::string> argv{"mpirun"};
@@ -141,10 +141,12 @@ int run_here(const CommandLine& line, LoadedSheet loaded) {
       for (auto& job : *list) job.gpus = 0;
   const auto options = local_options(line, loaded);
 
+  // The queue has all jobs of the sheet, since the picked ones may wait for others.
   jobs::Queue queue(loaded.all, loaded.picked, line.positional()[1],
                     absolute(line.get<std::string>("state")));
   const int code = jobs::run_local(queue, options);
 
+  // The table of all rows, with what the runner does not print: dependencies and their causes.
   auto statuses = queue.statuses();
   jobs::note_run_since(queue.jobs(), statuses, queue.state_root());
   jobs::Slurm slurm;
@@ -214,8 +216,8 @@ void ask_again(const CommandLine& line, const LoadedSheet& loaded) {
     if (again.contains(job.key) || !depends_on(job, again)) continue;
     if (jobs::status_of(job, state_root, slurm).phase != jobs::Phase::kDone) continue;
     fmt::print(stderr,
-               "{}: done with the old result of a row that is run again, and not run again "
-               "itself\n",
+               "{}: computed from the old result of a row that is run again; this row is not run "
+               "again\n",
                job.name);
   }
 }
@@ -223,6 +225,8 @@ void ask_again(const CommandLine& line, const LoadedSheet& loaded) {
 // Checks all rows, and also the files of those that are going to be started.
 SheetProblems problems_of(const CommandLine& line, const LoadedSheet& loaded, bool again,
                           CheckRows check) {
+  // Every row of the sheet is classified, not only the picked ones: a picked row may read what
+  // another one writes.
   const auto state_root = absolute(line.get<std::string>("state"));
   jobs::Slurm slurm;
   std::set<std::string> picked, start, done;
@@ -270,6 +274,7 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
   const bool watch = line.flag("watch");
   constexpr const char* kClearScreen = "\x1b[H\x1b[2J";
 
+  // Cells that are 0 now are recorded by every call, so that a later 1 is recognised as a change.
   jobs::Slurm slurm;
   jobs::note_off(loaded.all, state_root, slurm);
 
@@ -335,6 +340,7 @@ int execute_one(const CommandLine& line) {
   std::vector<std::string> words(line.positional().begin() + 1, line.positional().end());
   if (line.flag("command")) return execute_single(std::move(words));
 
+  // The batch script of an array is the same for all tasks: the list says which job a task runs.
   std::string folder;
   int64_t number = 0;
   if (const auto list = line.get<std::string>("list"); !list.empty()) {
@@ -379,6 +385,7 @@ int run_jobs(const CommandLine& line, const jobs::Resolver& resolve, const Descr
     return 0;
   }
 
+  // `again` without a selection would compute every result of the sheet once more.
   const bool again = action == Action::kAgain;
   DISSENT_CHECK(
       !again || !line.get<std::vector<std::string>>("where").empty(), kUsage,

@@ -40,12 +40,14 @@ std::string last_line(const std::string& text) {
 }
 
 std::string cost_text(const Json& report, const jobs::Job& job) {
+  // The keys are those of plan::report_json.
   const auto* grid = grid_of(report, job.ranks);
   if (!grid) return fmt::format("plan found no grid of {} ranks\n", job.ranks);
   std::string text = fmt::format("{} memory per rank, {} data per node, checkpoint {}",
                                  byte_text(grid->at("memory").at("rank").get<int64_t>()),
                                  byte_text(grid->at("memory").at("data_node").get<int64_t>()),
                                  byte_text(grid->at("storage").at("checkpoint").get<int64_t>()));
+
   // A set that does not exist yet has no number of steps per epoch.
   if (grid->contains("time") && !grid->at("time").contains("epoch_s"))
     text += fmt::format(", {:.3g} s per step (number of images unknown)",
@@ -67,6 +69,8 @@ bool is_rate(const std::string& text) {
 
 // The cost of a training that plan reports, or why there is none. known: costs of earlier jobs.
 std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std::string>& known) {
+  // `dissent plan` is a program of its own: it uses LibTorch, measures alone on the machine, and a
+  // configuration that it refuses must not end the dry run.
   if (jobs::verb_kind(job.verb) != jobs::VerbKind::kTrain) return "no cost model for this verb\n";
   std::vector<std::string> argv{front_program(), "plan",    job.config,
                                 "--json",        "--ranks", std::to_string(job.ranks),
@@ -82,6 +86,7 @@ std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std:
     kept_under += "\n" + (is_rate(text) ? text.substr(0, text.find('=')) : text);
   }
 
+  // Five seeds of one configuration have one cost.
   auto& cost = known[kept_under];
   if (!cost.empty()) return cost;
 
@@ -105,6 +110,7 @@ std::string cost_of(const jobs::Job& job, bool times, std::map<std::string, std:
 
 std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::Job>& all,
                     const std::map<std::string, std::string>& grids, Costs shown) {
+  // Dependencies are keys, which mean nothing to the user: they are shown by their rows' names.
   std::string text;
   std::map<std::string, std::string> names, costs;
   for (const auto& job : all) names[job.key] = job.name;
@@ -112,8 +118,8 @@ std::string dry_run(const std::vector<jobs::Job>& jobs, const std::vector<jobs::
   for (const auto& job : jobs) {
     if (!job.enabled) continue;
 
-    ++count;
     // The command as one would type it, to try a row by hand.
+    ++count;
     std::vector<std::string> argv{"dissent"};
     const auto command = job.command();
     argv.insert(argv.end(), command.begin(), command.end());

@@ -101,7 +101,8 @@ class PackGroup {
     control_->wait_settings().timeout_s = std::numeric_limits<double>::infinity();
   }
 
-  // Takes the next free job; false if none is left, or the pack is requested to stop.
+  // Takes the next free job; false if none is left, or the pack is requested to stop. Collective
+  // over the group.
   bool take() {
     int64_t chosen = -1;
     while (leads() && chosen < 0 && !stop_requested()) {
@@ -128,6 +129,7 @@ class PackGroup {
     for (size_t i = 0; i < entries_.size(); ++i) {
       const auto& entry = entries_[i];
       const auto state = jobs::read_state(entry.folder);
+
       // A row may have been changed and queued again since this batch was written; an older attempt
       // is not run.
       const bool newest = state.number == entry.number && state.attempt;
@@ -165,10 +167,13 @@ class PackGroup {
                    {.by = this_process(), .time = stop.time, .restart = restart_, .stop = stop});
   }
 
+  // Runs the chosen job on the ranks of the group and records how it ended. Collective over the
+  // group.
   void run_job() {
     const double start_s = now_s();
     std::optional<HeartbeatThread> heartbeat;
 
+    // Each job has its own log, as if it ran alone; the pack's own messages stay on stderr.
     const auto usual_log = spdlog::default_logger();
     if (leads()) {
       heartbeat.emplace(folder(), attempt_.number, restart_);
@@ -182,8 +187,11 @@ class PackGroup {
     Outcome outcome = compute();
     own = runtime_.exchange_world(std::move(world));
 
+    // The ranks compare how it went over `control_`, which no job uses: it works even if messages
+    // of the job were left unfinished.
     heartbeat.reset();
     outcome = of_group(outcome);
+
     // Messages may still be in flight in the communicator of a failed job: it cannot be freed.
     if (!outcome.intact) static_cast<void>(own.release());
 
@@ -224,6 +232,7 @@ class PackGroup {
     Outcome out;
     for (size_t r = 0; r < codes.size(); ++r) {
       out.intact = out.intact && intact[r];
+
       // A timeout (4) is only the consequence of another rank's error.
       const bool better = out.code == 4 && codes[r] != 0 && codes[r] != 4;
       if (out.code != 0 && !better) continue;
@@ -305,7 +314,8 @@ int run_jobs_pack(Runtime& runtime, const std::vector<std::string>& arguments) {
   runtime.world().wait_settings().timeout_s = std::numeric_limits<double>::infinity();
   runtime.world().barrier();
 
-  // The pack succeeds if every job of its list has an end. Otherwise it asks to be queued again.
+  // The pack succeeds if every job of its list has an end, even a failure, which is recorded for
+  // its row. Otherwise the exit code requests that the pack is queued again.
   bool all = true;
   for (const auto& entry : entries) {
     const auto state = jobs::read_state(entry.folder);

@@ -31,6 +31,7 @@ config::Document document_of(Common& common, const std::string& verb, const std:
   DISSENT_CHECK(!config.empty(), kUsage,
                 "config: expected the configuration of `dissent {}`, found an empty cell", verb);
 
+  // A file is read once for all rows, which also makes them consistent while someone edits it.
   auto at = common.sources.find(config);
   if (at == common.sources.end())
     at = common.sources.emplace(config, config::read_sources(config)).first;
@@ -85,6 +86,8 @@ void add_run_files(const config::DescribedConfig& config, bool images,
 std::vector<jobs::Written> outputs_of(const std::string& name, const std::string& path,
                                       const std::vector<std::string>& overrides,
                                       std::vector<std::string> arguments) {
+  // Only what is certain: a result that is missing here makes a later row's input look missing, and
+  // its error says how to mend that.
   if (name != "tables" && name != "plot" && name != "export" && name != "imglist") return {};
 
   if (!path.empty()) arguments.insert(arguments.begin(), path);
@@ -118,7 +121,8 @@ class RowResolver {
   jobs::Resolution resolve(const std::string& name, const std::string& path,
                            const std::vector<std::string>& overrides,
                            const std::vector<std::string>& arguments) {
-    verb(name);  // throws for an unknown one
+    // verb() throws for an unknown name. jobs and replay start programs themselves.
+    verb(name);
     DISSENT_CHECK(name != "jobs" && name != "replay", kUsage,
                   "verb: expected a verb that runs an experiment, found '{}'", name);
 

@@ -22,6 +22,7 @@ using Texts = std::vector<std::string>;
 
 // "loss.a2d.weight", and the tables themselves, because `loss.a2d=false` is a setting too.
 Texts keys_of(const config::Description& description) {
+  // Lists of tables (evaluate.sets) have no single key that a setting could name.
   const config::DescribedConfig config(description);
   Texts keys;
   for (const auto& binding : config.schema().bindings()) {
@@ -150,12 +151,14 @@ void apply_settings(
     const std::function<config::Description(const std::string& name)>& description) {
   DISSENT_CHECK(ranks >= 0, kUsage, "--ranks: expected an integer >= 1, found {}", ranks);
 
+  // Verbs that run in one process keep their cell.
   if (ranks > 0)
     for (auto& row : sheet.rows)
       if (ranks_run(row.cell("verb"))) row.cells["ranks"] = std::to_string(ranks);
 
   if (settings.empty()) return;
 
+  // All wrong settings are reported together.
   SettingsOfSheet of_sheet(sheet, description);
   Texts errors;
   for (const auto& setting : settings)

@@ -24,8 +24,11 @@ struct Descriptions {
   std::function<config::Schema(const std::string& name)> schema;
   std::function<std::string(const std::string& name)> page;
 };
+/// `dissent config`: prints the keys of a configuration, or a table. Error::kUsage for another
+/// name.
 int run_config(const CommandLine& line, const Descriptions& descriptions);
 
+/// `dissent imglist` and `dissent tables`.
 int run_imglist(const CommandLine& line);
 int run_tables(const CommandLine& line);
 /// The checks of each verb before it starts (checks.hpp).
@@ -36,6 +39,7 @@ void check_plot(const CommandLine& line, Files& files);
 /// draw: report::draw_saliency, needed only for the kind saliency, whose maps are tensors.
 using DrawSaliency = void (*)(const std::string& path, const std::vector<int64_t>& images,
                               int64_t most, report::Canvas canvas);
+/// `dissent plot`.
 int run_plot(const CommandLine& line, DrawSaliency draw);
 
 /// Checks the rows of a sheet (jobs_check.hpp).

@@ -11,6 +11,7 @@
 namespace dissent::cli {
 
 std::vector<std::string> train_overrides(const CommandLine& line) {
+  // The variables are set by `dissent jobs --wandb, --tensorboard`.
   std::vector<std::string> all;
   if (const char* mode = std::getenv("DISSENT_WANDB"); mode && *mode)
     all.push_back(fmt::format("runtime.wandb=\"{}\"", mode));
@@ -45,6 +46,8 @@ Live::Live(Communicator& world, const RuntimeOptions& options)
 }
 
 void Live::begin(RunContext& context, bool resumed, bool anew) {
+  // The callback shares both with this object: the trainer calls it after each epoch, and finish()
+  // waits for the processes.
   std::shared_ptr<report::EventLog> events;
   std::shared_ptr<report::WandbProcess> wandb;
   if (tensorboard_) events = std::make_shared<report::EventLog>(context.folder, resumed);
@@ -60,7 +63,7 @@ void Live::begin(RunContext& context, bool resumed, bool anew) {
 }
 
 void Live::finish(bool stopped) noexcept {
-  // After a signal little time is left to a job.
+  // One deadline for all runs. After a signal a job has little time left before it is killed.
   const double deadline = steady_s() + (stopped ? finish_s_ / 3 : finish_s_);
   for (const auto& process : processes_) process->finish(deadline);
   processes_.clear();

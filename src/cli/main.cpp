@@ -84,6 +84,7 @@ const Verb* verb_alone(const Arguments& arguments) {
   return &verb(arguments[0]);
 }
 
+// Runs a verb in this process, without MPI. Under a launcher each process does so by itself.
 int run_alone(const Verb& verb, const Arguments& arguments) {
   start_log(0);
   const bool first = is_first_rank();
@@ -91,6 +92,7 @@ int run_alone(const Verb& verb, const Arguments& arguments) {
     auto line = verb.line();
     if (!line.parse(first, {arguments.begin() + 1, arguments.end()})) return 0;
 
+    // Several ranks that write one file would disturb each other: the others do nothing.
     if (verb.first_rank_alone && !first) return 0;
     return alone().at(verb.name)(line);
   } catch (...) {
@@ -102,6 +104,7 @@ int run_alone(const Verb& verb, const Arguments& arguments) {
 }
 
 int run(Runtime& runtime, const Arguments& arguments) {
+  // `dissent` prints these texts itself; here they are for dissent-compute called by hand.
   const int rank = runtime.world().rank();
   if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
       arguments[0] == "help") {
@@ -129,6 +132,8 @@ std::string stopped_text(const std::string& verb) {
 // finalise together. Any other error ends the job with MPI_Abort; if several ranks fail at the same
 // time, the first one prints its error and aborts, and the others wait for that.
 int report(Runtime& runtime, const Failure& failure) {
+  // Ending together lets MPI and HDF5 finalise; aborting is for ranks that wait in a collective for
+  // one that has failed.
   const auto& [kind, message, agreed] = failure;
   const int rank = runtime.world().rank(), ranks = runtime.world().size();
   if (agreed && rank == 0) fmt::print(stderr, "dissent: {}\n", message);
@@ -172,6 +177,7 @@ namespace {
 int run_main(int argc, char** argv, std::vector<std::string> arguments, ExitRecord& record) {
   const bool mpi = !arguments.empty() && arguments[0] == "--mpi";
   if (mpi) arguments.erase(arguments.begin());
+
   // As early as possible: before, a signal would kill the process (front.cpp holds them back).
   if (!arguments.empty() && can_be_stopped(arguments[0], arguments.size() > 1 ? arguments[1] : ""))
     install_stop_handlers();
@@ -184,8 +190,8 @@ int run_main(int argc, char** argv, std::vector<std::string> arguments, ExitReco
     }
     if (const auto* verb = cli::verb_alone(arguments)) return cli::run_alone(*verb, arguments);
 
-    // Initialised after MPI, HDF5 would close files in MPI_Finalize, which may crash after an
-    // error.
+    // HDF5 is initialised first: after MPI it would close files in MPI_Finalize, which may crash
+    // after an error.
     h5_start_before_mpi();
     Runtime runtime(argc, argv, 600, mpi ? UseMpi::kAlways : UseMpi::kIfLaunched);
 

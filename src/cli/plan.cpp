@@ -21,13 +21,14 @@ namespace dissent::cli {
 namespace {
 
 std::vector<int64_t> rank_counts(const std::string& text) {
+  // An empty text gives no numbers; an empty part ("1,,2") is an error.
   std::vector<int64_t> counts;
   for (size_t start = 0; start <= text.size() && !text.empty();) {
     const size_t end = std::min(text.find(',', start), text.size());
     int64_t count = 0;
     const auto [stop, code] = std::from_chars(text.data() + start, text.data() + end, count);
     DISSENT_CHECK(code == std::errc() && stop == text.data() + end && count >= 1, kUsage,
-                  "--ranks: expected numbers of ranks, as 1,2,8; found '{}'", text);
+                  "--ranks: expected numbers of ranks, such as 1,2,8; found '{}'", text);
 
     counts.push_back(count);
     start = end + 1;
@@ -77,9 +78,10 @@ plan::AssumedSizes assumed_sizes(const CommandLine& line) {
 
 // The cost model is that of training on CPUs.
 void check_device(const RuntimeOptions& runtime) {
-  DISSENT_CHECK(runtime.device != DeviceChoice::kCuda, kUsage,
-                "runtime.device = \"cuda\": costs are modelled for CPUs only; use --set "
-                "runtime.device=cpu");
+  DISSENT_CHECK(
+      runtime.device != DeviceChoice::kCuda, kUsage,
+      "runtime.device: expected \"cpu\" or \"auto\", found \"cuda\": costs are modelled for "
+      "CPUs only; use --set runtime.device=cpu");
 }
 
 int64_t config_bytes(const config::Schema& schema) {

@@ -48,6 +48,7 @@ void curves(const CommandLine& line, const Texts& files) {
   const auto panels = report::training_panels(
       files, line.has("columns") ? report::comma_list(line.get<std::string>("columns")) : Texts{});
   const bool one = panels.size() == 1;
+
   // One panel as wide as a column of a paper, several in two columns.
   const auto canvas = canvas_of(line, one ? 4.2 : 6.8,
                                 one ? 3 : 0.4 + 2.2 * static_cast<double>((panels.size() + 1) / 2));
@@ -77,12 +78,14 @@ struct LegendRoom {
   double width, height;
 };
 LegendRoom legend_room(const std::vector<PlotPoint>& points) {
+  // gnuplot would shrink the axes to make room for a long legend.
   size_t longest = 0;
   std::set<std::string> series;
   for (const auto& point : points) {
     series.insert(point.series);
     longest = std::max(longest, point.series.size());
   }
+
   // About 0.07 inches per letter; more than four series take a line each.
   return {std::min(6.8, 0.07 * static_cast<double>(longest + 24)),
           series.size() > 4 ? 0.17 * static_cast<double>(series.size()) : 0};
@@ -162,6 +165,7 @@ Drawing drawing_of(const CommandLine& line) {
 }  // namespace
 
 void check_plot(const CommandLine& line, Files& files) {
+  // Sizes are checked with any default, because only those that are given can be wrong.
   const auto drawing = drawing_of(line);
   const auto& name = line.positional()[0];
   const auto outputs = line.texts("output");

@@ -107,6 +107,7 @@ at::Tensor whole(const CheckpointReader& file, const std::string& name) {
 void compare_checkpoints(const std::string& before, const std::string& now,
                          Comparison& comparison) {
   const CheckpointReader a(before), b(now);
+
   // Trainings on images also have running statistics, a moving average and DICE's discriminator.
   for (const char* group : {"members", "buffers", "average", "optimizer", "discriminator"}) {
     if (!a.has(group) && !b.has(group)) continue;
@@ -124,6 +125,7 @@ void compare_checkpoints(const std::string& before, const std::string& now,
 // Text fields have to be equal, numbers to the tolerance.
 void compare_logs(const std::string& before, const std::string& now, double tolerance,
                   Comparison& comparison) {
+  // Both have a line of column names first, so a number of lines is one more than that of epochs.
   const auto a = parse_csv(read_text(before), before), b = parse_csv(read_text(now), now);
   if (a.size() != b.size())
     return comparison.note(
@@ -131,6 +133,7 @@ void compare_logs(const std::string& before, const std::string& now, double tole
   for (size_t r = 0; r < a.size(); ++r) {
     for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
+
       // The tolerance is relative to the larger of |u| and 1. What is not a number, like a column's
       // name or an empty field, has to be the same text.
       const auto u = parsed_number(x), v = parsed_number(y);
@@ -145,6 +148,7 @@ void compare_logs(const std::string& before, const std::string& now, double tole
 
 // Versions and hosts, which may explain a difference.
 void print_environment(const Record& record) {
+  // Only what differs: equal versions explain nothing.
   const auto& program = record.provenance["program"];
   const auto print = [](const char* what, const std::string& before, const std::string& now) {
     if (before != now) fmt::print("  {}: {} before, {} now\n", what, before, now);
@@ -163,9 +167,10 @@ std::vector<std::string> train_command(const Record& record, const CommandLine& 
                                        const std::string& output) {
   const int64_t ranks =
       line.get<int64_t>("ranks") > 0 ? line.get<int64_t>("ranks") : record.members * record.data;
+
+  // These are options of Open MPI's mpirun; another launcher has others.
   std::vector<std::string> argv;
   if (ranks > 1) {
-    // Options of Open MPI's mpirun; another launcher has others.
     const auto launcher = line.get<std::string>("mpirun");
     argv = {launcher, "-n", std::to_string(ranks)};
     if (launcher == "mpirun") argv.insert(argv.end(), {"--oversubscribe", "--bind-to", "none"});
@@ -213,6 +218,7 @@ int compare(const Record& record, const std::string& again, double tolerance) {
   comparison.begin("");
   compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
 
+  // best.h5 exists only with a validation set.
   comparison.begin("best.h5: ");
   const bool best_before = path_exists(record.folder + "/best.h5"),
              best_now = path_exists(again + "/best.h5");
@@ -243,6 +249,8 @@ int run_replay(const CommandLine& line) {
                 "{}: expected no file or folder of this name, found one; give another --output",
                 output);
 
+  // The training is a program of its own, with the recorded number of threads: this process does
+  // not initialise MPI.
   make_folder(output);
   const auto argv = train_command(record, line, output);
   fmt::print(stderr, "replay: {}\n", shell_text(argv));

@@ -39,6 +39,7 @@ std::string description_literal() {
   for (const char* name : {"train", "train-images", "cache", "evaluate"})
     schemas[name] = config::Description::of(declared_schema(name)).to_json();
   for (const char* name : {"losses", "scores", "metrics"}) pages[name] = registry_page(name);
+
   // A raw string literal, which the build compiles into `dissent`.
   return "R\"description(" + Json{{"schemas", schemas}, {"pages", pages}}.dump() +
          ")description\"\n";

@@ -21,16 +21,17 @@ using Texts = std::vector<std::string>;
 
 // The layout of --layout; nothing without it, where the values in the result rows become columns.
 std::optional<report::Layout> named_layout(const CommandLine& line) {
+  // A layout has its own columns and formats; only the names of its rows may be chosen.
   const bool has_rows = line.has("rows");
   if (line.has("layout")) {
     DISSENT_CHECK(
         !line.has("columns") && !line.flag("percent"), kUsage,
-        "--layout: expected neither --columns nor --percent beside it: a layout defines both");
+        "--layout: expected no --columns and no --percent, since a layout defines both, found one");
     auto layout = report::find_layout(line.get<std::string>("layout"));
-    DISSENT_CHECK(
-        !has_rows || !layout.by_dataset, kUsage,
-        "--rows: expected a layout with other rows, found {}, whose rows are the data sets",
-        layout.name);
+    DISSENT_CHECK(!has_rows || !layout.by_dataset, kUsage,
+                  "--rows: expected a layout whose rows can be chosen, found {}, whose rows are "
+                  "the data sets",
+                  layout.name);
     if (has_rows) layout.rows = report::comma_list(line.get<std::string>("rows"));
     return layout;
   }
@@ -51,6 +52,7 @@ report::Layout layout_of(const CommandLine& line, const report::ResultSet& set,
 std::vector<report::Condition> where_of(const CommandLine& line) {
   auto where = report::conditions(line.texts("where"));
   if (line.has("metric")) where.push_back({"metric", {line.get<std::string>("metric")}});
+
   // Values that depend on no score stay: their score is empty, or "temperature".
   if (line.has("score"))
     where.push_back({"score", {line.get<std::string>("score"), "", "temperature"}});
@@ -79,6 +81,7 @@ TableRequest table_request(const CommandLine& line) {
     request.options.seeds = report::seed_list("--seeds", line.get<std::string>("seeds"));
   request.options.where = where_of(line);
   request.text = text_options(line);
+
   // Only checked here; tables() reads the pairs again.
   report::name_pairs("--published-as", line.texts("published-as"));
   const auto layout = named_layout(line);

@@ -122,6 +122,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
                      .device = device,
                      .trace = flags.trace};
 
+  // With --force an existing run counts as absent and is overwritten.
   auto found = Found::kNothing;
   const auto look = [&] {
     if (flags.again)
@@ -130,14 +131,15 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
       found = find_run(context, config.training.epochs, schema);
     DISSENT_CHECK(
         flags.trace == 0 || found == Found::kNothing, kUsage,
-        "--trace: starts from the initial weights: expected no run in {}, found one; --force "
-        "replaces it",
+        "--trace: expected no run in {} (a trace starts from the initial weights), found one; "
+        "--force replaces it",
         context.folder);
   };
 
   // Collective: all ranks of the run decide alike whether to resume.
   agree(*grid.run, look);
 
+  // Nothing to train: the run's files are verified, so that exit code 0 can be relied on.
   const auto reused = [&] {
     agree(*grid.run, [&] {
       if (grid.run->rank() == 0) verify_finished(context.folder);
@@ -154,7 +156,8 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   if (found == Found::kNothing) agree(*grid.run, look);
   if (found == Found::kFinished) return reused();
 
-  // Record what is about to run before it runs.
+  // Configuration and provenance are written before the training starts: what was about to run is
+  // known even if it crashes.
   Provenance provenance(*grid.run, grid.shape, context, data.identity, found == Found::kUnfinished);
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
@@ -182,8 +185,8 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   return finished;
 }
 
-// The runs of a configuration, one a seed, dealt out to the groups of ranks. schema_of binds a
-// configuration's tables.
+// The runs of a configuration, one per seed; the groups of ranks take every grid.shape.runs-th one.
+// schema_of binds a configuration's tables. Collective; false if a signal stopped a run.
 template <class Engine, class Config, class Data>
 bool train_runs(const Config& config, config::Schema (*schema_of)(Config&), Data& data,
                 Communicator& world, Grid& grid, at::Device device, Flags flags) {
@@ -249,10 +252,10 @@ void check_runs(const CommandLine& line, Config config, config::Schema (*schema_
                 int64_t ranks, Files& files) {
   DISSENT_CHECK(
       !line.flag("force") || !line.flag("again"), kUsage,
-      "--force replaces the run immediately, --again when the new one is finished: expected "
-      "one of them, found both");
+      "--force, --again: expected one of them, found both (--force replaces the run at once, "
+      "--again when the new one is finished)");
 
-  // Throws if the ranks cannot be arranged as [grid] asks.
+  // Throws if the ranks cannot be arranged as [grid] says.
   shape_of(config, ranks);
 
   // An existing run is replaced: there is nothing to compare with.
@@ -274,6 +277,7 @@ void check_runs(const CommandLine& line, Config config, config::Schema (*schema_
 }
 
 void check_heads(const TrainConfig& config, Files& files) {
+  // Each cache by itself, then all of them together: their features and classes have to agree.
   const auto& data = config.data;
   check_features("data.train", data.train, files);
   check_features("data.validation", data.validation, files);
@@ -362,6 +366,7 @@ bool train_images(Runtime& runtime, const ImageTrainConfig& config, Flags flags)
       choose_device(config.runtime.device, world, *node,
                     device_math(config.training.precision, config.runtime.deterministic));
 
+  // Every rank opens the sets: it reads the images of its own rows.
   ImageData data;
   agree(world, [&] {
     check_device(config.training.precision, /*bf16_on_cpus=*/true, device, flags.trace);
@@ -421,6 +426,7 @@ int run_train(Runtime& runtime, const CommandLine& line) {
     check_train(line, document, runtime.world().size(), own);
   });
 
+  // Both kinds of training run in the same frame: settings, live logging, exit code.
   const auto with = [&](const auto& config, const auto& train) {
     apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
     Live live(runtime.world(), config.runtime);

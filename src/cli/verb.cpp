@@ -340,7 +340,7 @@ CommandLine jobs_line() {
   line.option("where", list(), "use only rows with column=value, * and ? allowed; may be repeated")
       .option("set", list(),
               "table.key=value: override the sheet's cells in every row whose configuration has "
-              "the key; may be repeated. Other settings are other jobs: status needs the same")
+              "the key; may be repeated. Other settings make other jobs: give status the same ones")
       .option("ranks", po::value<int64_t>()->default_value(0, "the sheet's"),
               "number of ranks for every row whose verb supports several ranks")
       .flag("slurm", "again: run on Slurm, like submit")
@@ -408,6 +408,7 @@ CommandLine replay_line() {
 }  // namespace
 
 const std::vector<Verb>& verbs() {
+  // In the order in which `dissent --help` lists them.
   static const std::vector<Verb> table{
       {"train", "train the runs described by a configuration", train_line},
       {"plan", "estimate the cost of a training: memory, communication, storage, time", plan_line},

@@ -10,8 +10,8 @@ namespace dissent::cli {
 /// compute nothing, `dissent-compute` (main.cpp) all of them.
 struct Verb {
   const char* name;
-  const char* summary;
-  CommandLine (*line)();
+  const char* summary;    ///< one line of `dissent --help`
+  CommandLine (*line)();  ///< its options, for parsing and for `dissent VERB --help`
   /// Only one process is needed: under a launcher rank 0 runs the verb and the other ranks do
   /// nothing. (jobs and replay need one process too, but several submitters may share a sheet.)
   bool first_rank_alone = false;

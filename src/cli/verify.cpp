@@ -18,6 +18,8 @@ namespace {
 // first.
 verify::VerifyOptions verify_options(Communicator& world, const std::string& name) {
   const auto choice = value_in(kDeviceChoices, name).value_or(DeviceChoice::kAuto);
+
+  // All ranks have the same arguments, so the error is agreed on.
   agree(world, [&] {
     DISSENT_CHECK(choice != DeviceChoice::kAuto, kUsage,
                   "--device: expected cpu or cuda, found '{}'", name);

@@ -24,6 +24,7 @@ class ConstantImages {
   ConstantImages(const ConstantImages&) = delete;
   ConstantImages& operator=(const ConstantImages&) = delete;
   ~ConstantImages();
+  /// Notes that all pixels of this image have one colour; the first one is logged.
   void add(const ImageSource& source, int64_t row);
   int64_t count() const { return static_cast<int64_t>(rows_.size()); }
 

@@ -22,6 +22,7 @@ namespace {
 constexpr int64_t kSyntheticRows = 60000, kSyntheticClasses = 1000;
 
 FeatureSource synthetic_source(const ImageDataOptions& data) {
+  // For a generated set data.rows is its size, so a slice ("0:100") has no meaning here.
   const int64_t classes = data.classes.value_or(kSyntheticClasses);
   int64_t rows = kSyntheticRows;
   const auto* end = data.rows.data() + data.rows.size();
@@ -29,6 +30,7 @@ FeatureSource synthetic_source(const ImageDataOptions& data) {
   DISSENT_CHECK(data.rows.empty() || (error == std::errc() && rest == end && rows >= 1), kUsage,
                 "data.rows: expected a number of rows for synthetic, found \"{}\"", data.rows);
 
+  // The two functions share the set, which lives as long as one of them does.
   auto set =
       std::make_shared<SyntheticSet>(SyntheticOptions{.seed = static_cast<uint64_t>(data.seed),
                                                       .rows = rows,
@@ -53,7 +55,7 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
   for (int64_t i = 0; i < count; ++i) {
     const auto image = set.image(first + i);
     DISSENT_CHECK(image.numel() == dim, kData,
-                  "{0}: image {1}: expected {3} values like the first image (trunk.model = "
+                  "{0}: image {1}: expected {3} values as in the first image (trunk.model = "
                   "\"pixels\" needs images of one size), found [{2}]",
                   set.name(), first + i, fmt::join(image.sizes(), ", "), dim);
     if (is_constant(image)) constant.add(set, first + i);
@@ -63,6 +65,8 @@ at::Tensor pixel_features(const ImageSource& set, int64_t dim, int64_t first, in
 }
 
 FeatureSource pixel_source(const ImageDataOptions& data) {
+  // The counter of constant images is shared by all calls, so that a cache of several passes counts
+  // an image once.
   const std::shared_ptr<ImageSource> set = open_images(data);
   const auto constant = std::make_shared<ConstantImages>();
 

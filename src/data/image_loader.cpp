@@ -66,6 +66,7 @@ struct ImageLoader::Job {
     auto* out = batch.x.data_ptr<float>();
     for (int64_t i = task * kLoadRows;
          i < std::min<int64_t>(std::ssize(request.rows), (task + 1) * kLoadRows); ++i) {
+      // An exception must not leave a worker thread: it is kept for the caller of get().
       try {
         const int64_t row = request.rows[i];
         const auto needed = [&](int64_t height, int64_t width) {
@@ -74,6 +75,7 @@ struct ImageLoader::Job {
 
         // Only the part of the image that the transform reads needs to be decoded.
         const auto image = request.source->image_for(row, needed);
+
         // If the part is constant, check the whole image; few are.
         if (image.dim() >= 2) {
           const auto part = needed(image.size(0), image.size(1));
@@ -127,8 +129,8 @@ struct ImageLoader::Pool {
   }
 
   void start(const std::shared_ptr<Job>& job) {
+    // Without workers the calling thread loads the images now, with its team of threads.
     if (threads.empty() || job->tasks == 0) {
-      // Without workers the calling thread loads the images now, with its team.
       parallel_tasks(job->tasks, [&](int64_t task) { job->run(task); });
       job->done.set_value();
       return;
@@ -180,7 +182,8 @@ std::future<ImageBatch> ImageLoader::load(ImageRequest request) {
         for (size_t i = 0; i < job->constant.size(); ++i)
           if (job->constant[i] != 0) constant->add(*job->request.source, job->request.rows[i]);
 
-        // Damaged images are left out of the batch, or are the error of the whole request.
+        // Damaged images are left out of the batch, or are the error of the whole request: the
+        // first one in the order of rows, whichever thread found it.
         std::vector<int64_t> kept, rows;
         for (size_t i = 0; i < job->failures.size(); ++i) {
           if (!job->failures[i]) {

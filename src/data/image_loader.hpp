@@ -40,6 +40,7 @@ struct ImageLoaderOptions {
 /// the current one has been used.
 class ImageLoader {
  public:
+  /// Starts the workers. Error::kUsage for a negative number of them.
   explicit ImageLoader(const ImageLoaderOptions& options);
   ~ImageLoader();  ///< joins the workers; running requests are finished first
   /// A deferred future: get() waits for the batch and rethrows the Error::kData of the first

@@ -25,6 +25,7 @@ std::string set_name(const ImageDataOptions& options) {
 }
 
 ImagePlace check_image_source(const ImageDataOptions& options) {
+  // Raises for a background that is not a colour; its value is not needed here.
   background_of(options.background);
   if (!options.list.empty()) return {options.list, options.root, ""};
 
@@ -66,6 +67,8 @@ std::unique_ptr<ImageSource> open_images(const ImageDataOptions& options) {
 }
 
 void check_class_gaps(const ImageSource& source, const ImageDataOptions& options) {
+  // Registered sets, class files and data.classes give the number of classes: only the highest
+  // label of a plain list has to be guessed from.
   if (options.list.empty() || options.classes || !source.class_names().empty()) return;
   const auto present = std::get<0>(at::_unique(source.labels(), true));
   const auto* labels = present.const_data_ptr<int64_t>();
@@ -90,7 +93,7 @@ void check_class_gaps(const ImageSource& source, const ImageDataOptions& options
       2 * without <= highest + 1 && below_highest < kFarBelow, kData,
       "{}: labels: expected rows for each of the classes 0 .. {} (the highest label), found none "
       "for "
-      "{} of them, the first {}; set data.classes = {} if these are classes without rows, or "
+      "{} of them (the first: {}); set data.classes = {} if these are classes without rows, or "
       "data.ignore_label = {} to skip rows with that label",
       options.list, highest, without, first_without, highest + 1, highest);
   warn_once(fmt::format("event=classes_without_rows list={} classes={} without={} first={}",

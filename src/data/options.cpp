@@ -49,6 +49,7 @@ using ImageTable = TableOf<ImageDataOptions>;
 
 // Which set and which of its rows.
 void add_set_keys(ImageTable& table) {
+  // The list of sets in the text comes from their table, so it cannot be out of date.
   using T = ImageDataOptions;
   table
       .option("dataset", &T::dataset,
@@ -90,6 +91,7 @@ void add_label_keys(ImageTable& table) {
 
 // How images become a network's input.
 void add_transform_keys(ImageTable& table) {
+  // workers and prefetch do not change a pixel: draws are keyed by row (Scope::kExecution).
   using T = ImageDataOptions;
   table
       .option("seed", &T::seed,

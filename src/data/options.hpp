@@ -57,6 +57,7 @@ constexpr const char* kBackgroundMeaning =
     "colour behind transparent pixels of PNG files: white, black, \"#rrggbb\" or \"r,g,b\"; none: "
     "drop the alpha channel, as PIL's convert(\"RGB\") does";
 
+/// The keys of [cache] and of [data] in the configuration of `dissent cache`.
 const TableSpec& cache_table();
 const TableSpec& image_data_table();
 

@@ -38,6 +38,7 @@ class RowRange final : public ImageSource {
 
 std::unique_ptr<ImageSource> rows_of_source(std::unique_ptr<ImageSource> source,
                                             const std::string& range) {
+  // A slice as in Python; "5" alone is not one (open_images turns it into ":5").
   if (range.empty()) return source;
   const auto colon = range.find(':');
   const int64_t rows = source->rows();

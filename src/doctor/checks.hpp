@@ -37,6 +37,7 @@ Finding check_shared_memory(Communicator& world);
 /// A new folder below `parent` for the files of the checks; the rank that made it deletes it.
 class TrialFolder {
  public:
+  /// Chooses a name on rank 0, which all ranks get; nothing is created yet. Collective.
   TrialFolder(Communicator& world, const std::string& parent);
   ~TrialFolder();
   TrialFolder(const TrialFolder&) = delete;

@@ -72,9 +72,10 @@ Finding check_training(Communicator& world, const config::Document& document) {
     const std::string text =
         fmt::format("{}: a training on {}, its caches need {} of memory per node", document.name(),
                     grid_text(shape), byte_text(bytes));
-    // A warning and no failure, since the training may run on other nodes.
+
+    // A warning, not a failure, since the training may run on other nodes.
     return bytes > limit && config.data.residency != Residency::kStream
-               ? warning(fmt::format("{}, {} are free", text, byte_text(limit)),
+               ? warning(fmt::format("{}, {} is free", text, byte_text(limit)),
                          "request more memory, or set data.residency = \"stream\" and "
                          "data.chunk_rows")
                : ok(text);
@@ -83,6 +84,7 @@ Finding check_training(Communicator& world, const config::Document& document) {
 
 // Opens the sets: lists and labels are read, pictures are not.
 Finding check_image_training(Communicator& world, const config::Document& document) {
+  // In the order in which a training would fail: keys, grid, files.
   ImageTrainConfig config;
   GridShape shape;
   int64_t images = 0;

@@ -16,7 +16,7 @@ struct VerbSchema {
   std::function<config::Schema()> schema;
 };
 
-/// What `dissent doctor` is asked to check.
+/// What `dissent doctor` checks, and how.
 struct Options {
   double timeout_s = 60;     ///< timeout of each collective and of each NCCL call
   std::string folder = ".";  ///< trial files are written here

@@ -45,6 +45,7 @@ enum class LockKind { kFlock, kFcntl };
 
 // Tries to lock a file. 0, or the errno of the refusal.
 int lock_error(const std::string& path, LockKind kind) {
+  // Without waiting (LOCK_NB, F_SETLK): a lock that hangs is as useless as one that is refused.
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (file < 0) return errno;
   int result = 0;
@@ -138,6 +139,7 @@ Finding check_folder(Communicator& world, TrialFolder& folder) {
     free = free_bytes(folder.parent());
   });
 
+  // Rank 0 reports for all; a failure is reported by the rank that has it.
   constexpr const char* advice =
       "use a folder with free space on a file system that all nodes share and may write: "
       "--folder DIR";
@@ -177,9 +179,10 @@ Finding check_locks(Communicator& world, const TrialFolder& folder) {
   if (flock_error != 0 && hdf5_locks)
     return failed(text, "export HDF5_USE_FILE_LOCKING=FALSE on every node");
   if (fcntl_error != 0)
-    return warning(text,
-                   "MPI-IO takes fcntl locks on some file systems: if files fail, mount with locks "
-                   "(flock), or use another folder");
+    return warning(
+        text,
+        "MPI-IO takes fcntl locks on some file systems: if writing files fails, mount with "
+        "locks (flock), or use another folder");
   return ok(text);
 }
 
@@ -207,8 +210,9 @@ Finding check_hdf5(Communicator& world, const TrialFolder& folder) {
 
   // Closing is collective, so all ranks close even where an earlier step failed.
   Steps closing(world);
-
   closing.run([&] { file.close(path); });
+
+  // Each rank reads what all have written: a write that MPI-IO lost is found on every node.
   steps.run([&] {
     const auto found = h5_read(h5_open(path), "numbers", path);
     DISSENT_CHECK(at::equal(found, column(0, all)), kData,

@@ -38,6 +38,7 @@ constexpr const char* kGpuAdvice =
 
 // Number of devices visible to this process; `reason` says why there is none.
 int device_count(std::string& reason) {
+  // The last call clears the error, which a later CUDA call would report as its own.
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
   reason = status == cudaSuccess ? "no CUDA device" : cudaGetErrorString(status);
@@ -92,6 +93,7 @@ void expect_product(int device) {
 
   for (const auto dtype : {at::kFloat, at::kDouble}) {
     const auto found = at::mm(a.to(dtype).to(on), b.to(dtype).to(on)).to(at::kCPU, at::kDouble);
+
     // All partial sums are integers below 2^24: exact in f32, whatever the order of summation.
     DISSENT_CHECK(at::equal(found, expected), kCheck,
                   "a product of {} on the GPU differs from the CPU's by up to {}",
@@ -106,6 +108,7 @@ Finding inspect_device(int device) {
   cudaDeviceProp properties;
   DISSENT_CUDA(cudaGetDeviceProperties(&properties, device));
 
+  // The memory of the whole device, so that other programs on it show.
   size_t free = 0, total = 0;
   DISSENT_CUDA(cudaMemGetInfo(&free, &total));
   std::string reason;
@@ -128,7 +131,7 @@ Finding inspect_device(int device) {
   if (free < total / 2)
     return warning(text + "; another program uses the rest",
                    "find the other users of the GPU with nvidia-smi");
-  return ok(text + "; a product equals the CPU's");
+  return ok(text + "; a matrix product equals the CPU's");
 }
 
 // Bandwidth in GB/s of an all_reduce of 64 MiB. Checks the sum first.
@@ -175,6 +178,7 @@ Finding check_gpu(Communicator& world) {
 }
 
 Finding check_nccl(Communicator& world, double timeout_s) {
+  // Every rank learns of every GPU, so that all take the same way through this function.
   std::string reason;
   const int device = device_of(world);
   const auto devices = all_gather_integer(world, device);
@@ -184,7 +188,8 @@ Finding check_nccl(Communicator& world, double timeout_s) {
     return skipped(fmt::format("{} of {} ranks have no GPU", without, world.size()),
                    "start ranks only on nodes with GPUs");
 
-  // NCCL refuses a group in which two ranks share a GPU, and says so badly.
+  // NCCL refuses a group in which two ranks share a GPU, with a message that does not name the
+  // cause.
   Steps steps(world);
   std::string identity;
   steps.run([&] { as_check([&] { identity = gpu_identity(device); }); });
@@ -194,7 +199,7 @@ Finding check_nccl(Communicator& world, double timeout_s) {
   if (!steps.failed() && different.size() < identities.size())
     return sharing == 1
                ? ok("")
-               : warning(fmt::format("refused: {} ranks share a GPU, and NCCL needs one for each",
+               : warning(fmt::format("refused: {} ranks share a GPU; NCCL needs one GPU per rank",
                                      sharing),
                          "start as many ranks per node as it has GPUs (--ntasks-per-node, mpirun "
                          "--map-by ppr:N:node)");

@@ -124,12 +124,12 @@ Finding check_cores(Runtime& runtime) {
                    "mpirun: --bind-to none, or --map-by slot:PE=THREADS; srun: "
                    "--cpus-per-task=THREADS; or a smaller OMP_NUM_THREADS");
 
-  // Per node: the sum over its ranks, against the cores and a container's share of their time.
+  // Per node: the sum over its ranks, against the cores and the CPU quota of its container.
   if (node->rank() != 0) return ok("");
   const std::string text =
       fmt::format("{} per node with {} in total, {}{}", count_text(node->size(), "rank"),
                   count_text(total_threads, "thread"), count_text(cores, "core"),
-                  quota ? fmt::format(", limited to the time of {:.1f} cores", *quota) : "");
+                  quota ? fmt::format(", CPU quota of {:.1f} cores", *quota) : "");
   const bool over_quota = quota && static_cast<double>(total_threads) > *quota + 0.5;
   if (total_threads > cores || over_quota)
     return warning(
@@ -139,6 +139,8 @@ Finding check_cores(Runtime& runtime) {
 }
 
 Finding check_memory(Communicator& world) {
+  // The ranks of a node share its memory, so one of them reports. The limit of a batch job is often
+  // far below the memory of the machine.
   auto node = world.split_by_node();
   if (node->rank() != 0) return ok("");
   const int64_t available = available_memory_bytes();

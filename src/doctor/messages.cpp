@@ -33,6 +33,8 @@ constexpr double kTrialTimeout_s = 0.3;
 
 // Sums of 1, 2, ..., n and of their squares, n the number of ranks.
 void expect_sum(Communicator& world) {
+  // n (n + 1) / 2 and n (n + 1) (2 n + 1) / 6: exact in f64, and both are right only if each rank
+  // counts once.
   const int64_t ranks = world.size(), rank = world.rank();
   auto sums = at::tensor(
       {static_cast<double>(rank + 1), static_cast<double>((rank + 1) * (rank + 1))}, at::kDouble);
@@ -48,6 +50,7 @@ void expect_sum(Communicator& world) {
 
 // Rank r contributes r + 1 values r.
 void expect_gathered(Communicator& world) {
+  // Parts of different lengths show wrong offsets, which equal parts may hide.
   std::vector<int64_t> counts(world.size());
   std::iota(counts.begin(), counts.end(), 1);
   const auto gathered =
@@ -76,6 +79,8 @@ void share_window(Communicator& node, Steps& steps) {
   steps.run([&] { memory.allocate(node, bytes * node.size(), "a trial window"); });
   if (steps.failed()) return;
 
+  // Each rank has a pattern of its own, so that a part in the wrong place is noticed. publish()
+  // makes the parts visible to all ranks.
   for (int64_t i = 0; i < bytes; ++i)
     memory.data()[node.rank() * bytes + i] = pattern(node.rank(), i);
   memory.publish();
@@ -99,9 +104,9 @@ Finding check_launcher(Communicator& world) {
         fmt::format("1 rank on 1 host ({}); not started by a launcher, so MPI is not initialised",
                     host_name()));
 
+  // The first four hosts in alphabetical order, and how many there are.
   const auto hosts = all_gather_text(world, host_name());
   const std::set<std::string> names(hosts.begin(), hosts.end());
-
   if (world.rank() != 0) return ok("");
   return ok(fmt::format(
       "{} on {} ({}{}), thread level {}", count_text(world.size(), "rank"),
@@ -164,6 +169,7 @@ Finding check_speed(Communicator& world) {
 Finding check_timeout(Communicator& world) {
   if (world.size() == 1)
     return skipped("one rank never waits", "nothing; under mpirun or srun it is tested");
+
   // The communicator lives until MPI is finalised: the request that rank 0 abandons belongs to it.
   static std::unique_ptr<Communicator> group;
   group = world.split(0, world.rank());
@@ -208,8 +214,9 @@ Finding check_shared_memory(Communicator& world) {
       "enlarge /dev/shm (a container's --shm-size or --ipc=host), run fewer jobs on the node, or "
       "set "
       "data.residency = \"stream\"";
+
+  // Agreed on per node, since the ranks of a node share its /dev/shm.
   auto node = world.split_by_node();
-  // Agreed on per node, whose ranks alone share its /dev/shm.
   Steps steps(*node);
   int64_t capacity = 0, free = 0;
   steps.run([&] {

@@ -47,8 +47,8 @@ std::optional<std::string> failure_of(const std::function<void()>& work) {
 
 // "rank 2 on n14", "ranks 0-3, 7 on n14, n15".
 std::string place_text(const std::vector<int>& ranks, const std::vector<std::string>& hosts) {
+  // Consecutive ranks are written as a range: a job may have thousands.
   std::string numbers;
-  // Consecutive ranks are written as a range.
   for (size_t i = 0; i < ranks.size(); ++i) {
     const size_t first = i;
     while (i + 1 < ranks.size() && ranks[i + 1] == ranks[i] + 1) ++i;
@@ -128,8 +128,8 @@ Report::~Report() = default;
 
 Verdict Report::check(const std::string& name, const std::string& advice,
                       const std::function<Finding()>& work) {
+  // An error is a finding of this check: the later checks are still made.
   Finding own;
-  // An error is a finding of this check: the later ones are still made.
   if (const auto error = failure_of([&] { own = work(); })) own = failed(*error, advice);
 
   // Every rank merges the findings of all, so all agree on the verdict.
@@ -157,6 +157,7 @@ Verdict Report::check(const std::string& name, const std::string& advice,
 
 void Report::finish() {
   if (world_.rank() != 0) return;
+  // Every rank has the same report, and rank 0 prints it.
   const std::set<std::string> names(hosts_.begin(), hosts_.end());
   std::map<std::string, int> counts;
   for (const auto& check : *checks_) ++counts[check["verdict"].get<std::string>()];
@@ -184,6 +185,7 @@ void Steps::run(const std::function<void()>& work) {
   if (failed_) return;
   const auto error = failure_of(work);
   if (error) error_ = *error;
+
   // One rank's failure ends the steps on every rank, so that none waits for another.
   for (const int64_t one : all_gather_integer(group_, error.has_value()))
     failed_ = failed_ || one != 0;

@@ -14,6 +14,7 @@ namespace dissent::doctor {
 
 /// In increasing order of severity.
 enum class Verdict { kOk, kSkipped, kWarning, kFailed };
+/// "ok", "skipped", "warning", "failed".
 const char* verdict_name(Verdict verdict);
 
 /// What a rank found. advice: a suggested fix; for every verdict except ok.
@@ -22,6 +23,7 @@ struct Finding {
   std::string text;
   std::string advice;
 };
+// A finding of each verdict.
 inline Finding ok(std::string text) { return {Verdict::kOk, std::move(text), ""}; }
 inline Finding skipped(std::string text, std::string advice) {
   return {Verdict::kSkipped, std::move(text), std::move(advice)};

@@ -43,8 +43,9 @@ void note(int number) {
 }
 
 void install_handlers() {
-  // A signal that the batch script received before it became this process. The programs that are
-  // started must not see the variable: they may be `jobs exec` themselves.
+  // The batch script reports a signal that it received before it became this process. The variable
+  // is removed, because a program started from here may be another `jobs exec`, which must not
+  // react to a signal of this one.
   if (const char* early = std::getenv(kEarlySignalVariable); early && *early) {
     note(std::strcmp(early, "USR1") == 0 ? SIGUSR1 : SIGTERM);
     unsetenv(kEarlySignalVariable);
@@ -86,7 +87,8 @@ class SignalRelay {
       kill(process, can_stop_ ? SIGUSR1 : SIGTERM);
     }
 
-    // A second one does not wait for a checkpoint, and reaches the launcher and its ranks at once.
+    // A second SIGTERM does not wait for a checkpoint. It goes to the process group, so that the
+    // ranks get it even if the launcher does not forward it.
     if (g_terminate > 1 && !killed_) killed_ = kill(-process, SIGTERM) == 0;
   }
 
@@ -110,7 +112,7 @@ class SignalRelay {
 // Has Slurm requeue the job of this process. Returns why it was not, or "".
 std::string requeue_in_slurm() {
   const auto id = slurm_job();
-  if (id.empty()) return "not a job of Slurm";
+  if (id.empty()) return "not a Slurm job";
   const auto answer = run_captured({"scontrol", "requeue", id});
   // Where a node failed meanwhile, Slurm may have requeued the job itself.
   const bool pending = answer.err.find("is pending execution") != std::string::npos;
@@ -137,7 +139,8 @@ bool stage_inputs(const Attempt& attempt) {
   const char* scratch = std::getenv("DISSENT_SCRATCH");
   if (!attempt.stage || !scratch || !*scratch || attempt.inputs.empty()) return false;
 
-  // One copying process per node.
+  // The local disk belongs to one node, so each node of the job needs its own copying process; the
+  // ranks on a node share the copy.
   std::vector<std::string> argv;
   const char* nodes = std::getenv("SLURM_JOB_NUM_NODES");
   if (nodes && std::atoi(nodes) > 1)
@@ -182,7 +185,7 @@ class Execution {
         relay_(attempt_.name, attempt_.verb, can_stop(attempt_.verb)),
         start_s_(now_s()) {}
 
-  // How this start ended. requeue: set if Slurm is to requeue the job.
+  // Returns how this start ended, and sets `requeue` if Slurm is to requeue the job.
   Stop run(bool& requeue) {
     // Error lines before this offset are those of earlier starts.
     err_offset_ = file_bytes(err_path());
@@ -193,6 +196,9 @@ class Execution {
       return stop(3, EndReason::kFailed, error.what(), true);
     }
 
+    // One loop does everything that has to happen while the program runs: signals are passed on, an
+    // attempt that was declared lost is killed, and heartbeats show other processes that it is
+    // alive. A program that is overdue is left running: `scontrol requeue` ends it with the job.
     std::optional<int> code;
     while (!(code = poll_exit_code(process_))) {
       relay_.pass_on(process_);
@@ -227,12 +233,13 @@ class Execution {
 
   // code: of the launcher; nothing if it still runs and is abandoned.
   Stop outcome_of(std::optional<int> code, bool& requeue) {
+    // Overdue: the job is requeued now, because one that reaches Slurm's time limit ends for good.
     if (!code) {
       requeue = true;
       return stop(
           kExitStopped, EndReason::kTimeLimit,
           can_stop(attempt_.verb)
-              ? fmt::format("did not stop within {:.0f} s; resumes from what was kept before",
+              ? fmt::format("did not stop within {:.0f} s; resumes from what was saved before",
                             options_.grace_s)
               : "starts again from the beginning",
           false);
@@ -260,15 +267,21 @@ class Execution {
                   *code == kExitStopped ? kept : "", !slurm);
     }
 
-    const bool too_early = *code == kEndedBySignal + SIGUSR1;  // before the program listened
+    // 128 + SIGUSR1: the signal came before the program had installed its handler. It did no work
+    // that could be lost, so this is not a failure.
+    const bool too_early = *code == kEndedBySignal + SIGUSR1;
     if ((*code == kExitStopped || too_early) && g_time_limit) {
       requeue = true;
       return stop(kExitStopped, EndReason::kTimeLimit,
-                  too_early ? "it had not begun; resumes from what was kept before" : kept, false);
+                  too_early ? "it had not begun; resumes from what was saved before" : kept, false);
     }
+
+    // Stopped by a signal that did not come through this process: somebody stopped the program by
+    // hand, and starting it again would undo that.
     if (*code == kExitStopped)
       return stop(kExitStopped, EndReason::kCancelled, "stopped by a signal, " + kept, true);
 
+    // A real failure. Without a message of the program the signal is all that is known.
     std::string message = last_error_line(err_path(), err_offset_);
     if (message.empty())
       message = *code > kEndedBySignal ? signal_text(*code - kEndedBySignal) : "no error message";
@@ -331,7 +344,7 @@ class Execution {
 
 // Has Slurm requeue the job; false, with the attempt ended, if that is not possible.
 bool requeue(const StartedAttempt& started, Stop stop, const ExecuteOptions& options) {
-  std::string problem = slurm_job().empty() ? "not a job of Slurm" : "";
+  std::string problem = slurm_job().empty() ? "not a Slurm job" : "";
   if (problem.empty() && started.restart + 1 >= options.max_restarts)
     problem = fmt::format("started {} times already (DISSENT_MAX_RESTARTS)", started.restart + 1);
   if (problem.empty()) {
@@ -412,7 +425,8 @@ std::optional<int> run_start(const StartedAttempt& started, ExecuteOptions optio
   auto stop = Execution(started, options).run(to_requeue);
   if (to_requeue) return requeue(started, stop, options) ? 0 : kExitStopped;
 
-  // A failure is final after the last of the allowed starts.
+  // A failure is final once `retries` earlier starts have failed. A lost start counts too: a job
+  // that takes its node down each time must not be started for ever.
   const bool failed = stop.reason == EndReason::kFailed;
   stop.is_final = stop.is_final || (failed && failures >= attempt.retries);
   started.record(stop);
@@ -454,7 +468,8 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
   if (const auto end = state.end()) why = fmt::format("it has ended: {}", end_name(end->reason));
   if (!why.empty()) return std::nullopt;
 
-  // Any file of an earlier start shows that its number is taken, even if others were deleted.
+  // Any file of an earlier start shows that its number is taken: users may delete single files, and
+  // a number that is used twice would mix two starts.
   auto restart = static_cast<int64_t>(std::max(state.starts.size(), state.stops.size()));
   if (state.beat) restart = std::max(restart, state.beat->restart + 1);
 
@@ -500,7 +515,8 @@ int execute_command(const std::vector<std::string>& command, const ExecuteOption
   const auto id = slurm_job();
   const auto name = id.empty() ? verb : "slurm job " + id;
 
-  // A signal that came before the command has begun: there is nothing to wait for.
+  // If the signal came before the command was started, it is not started at all: it would only
+  // stop again, after it has loaded its data.
   int code = kExitStopped;
   SignalRelay relay(name, verb, resumes);
   const bool stopped_before = resumes && (g_time_limit || g_terminate);
@@ -520,7 +536,8 @@ int execute_command(const std::vector<std::string>& command, const ExecuteOption
     code = *ended;
   }
 
-  // The signal came before the program or its launcher listened: nothing new has to be kept.
+  // 128 + SIGUSR1: the signal came before the program or its launcher had installed a handler. It
+  // did no work that could be lost, so this counts as an ordinary stop.
   const bool too_early =
       code == kEndedBySignal + SIGUSR1 && resumes && (g_time_limit || g_terminate);
   if (too_early) code = kExitStopped;

@@ -52,12 +52,15 @@ std::optional<int64_t> integer(const std::string& text) {
 
 // The values of "1..5" or "10..50..20"; nothing for another text.
 std::optional<std::vector<std::string>> range(const std::string& column, const std::string& text) {
+  // A text that is not two or three integers may still be the name of a column: no error here.
   const auto parts = split(text, "..");
   if (parts.size() < 2 || parts.size() > 3) return std::nullopt;
   const auto first = integer(parts[0]), last = integer(parts[1]),
              step = parts.size() == 3 ? integer(parts[2]) : std::optional<int64_t>(1);
   if (!first || !last || !step) return std::nullopt;
 
+  // The count is compared without a division and in unsigned numbers: last - first may be larger
+  // than the largest int64.
   DISSENT_CHECK(*step >= 1 && *first <= *last, kUsage,
                 "{}: {{{}}}: expected an ascending range with a step >= 1", column, text);
   DISSENT_CHECK(static_cast<uint64_t>(*last) - static_cast<uint64_t>(*first) <
@@ -76,7 +79,8 @@ std::optional<std::vector<std::string>> range(const std::string& column, const s
 
 Piece brace(const std::string& column, const std::string& text,
             const std::vector<std::string>& columns) {
-  // In this order: alternatives, a range, the name of another column.
+  // In this order, so that a '|' always means alternatives, even between texts that look like a
+  // range or a column.
   if (text.find('|') != std::string::npos) return {split(text, "|"), ""};
   if (auto values = range(column, text)) return {std::move(*values), ""};
   const std::string name = trimmed(text);
@@ -105,6 +109,8 @@ Cell parse_cell(const std::string& column, const std::string& text,
       at = end;
       continue;
     }
+
+    // A single '}' here has no opening brace: probably a misspelt alternative.
     if (text[at] == '{' || (text[at] == '}' && doubled))
       ++at;
     else
@@ -127,6 +133,7 @@ class Combination {
   }
 
   Expansion expansion() const {
+    // chosen: only pieces with several alternatives, since they distinguish the names of the rows.
     Expansion out;
     for (size_t c = 0; c < cells_.size(); ++c) {
       size_t references = 0;
@@ -160,6 +167,8 @@ class Combination {
                   "{}: expected a cell with at most {} references, found more", columns_[c],
                   kMaxReferences);
 
+    // A reference has no alternatives of its own: it shows what was chosen in the other column, so
+    // that both agree in every row.
     std::string out;
     for (size_t p = 0; p < cells_[c].size(); ++p) {
       const auto& piece = cells_[c][p];
@@ -191,6 +200,7 @@ std::vector<Expansion> expand(const std::vector<std::string>& columns,
     }
   }
 
+  // Many columns need much memory even for fewer rows than kMaxRows.
   DISSENT_CHECK(count <= kMaxCells / std::max<size_t>(1, cells.size()), kUsage,
                 "expected at most {} cells, found {} combinations of {} columns", kMaxCells, count,
                 cells.size());

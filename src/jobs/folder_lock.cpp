@@ -66,6 +66,8 @@ std::string text_of(const LockHolder& holder) {
 }
 
 LockHolder holder_of(const std::string& text) {
+  // A file that is not a lock's record has an unknown holder, which counts as gone only after its
+  // silence; it is never an error, because a damaged lock must not block a result for ever.
   const auto json = parse_record(text, false);
   LockHolder holder;
   if (!json.is_object()) return holder;
@@ -254,7 +256,8 @@ void FolderLock::acquire() {
       }
       return;
     } else {
-      // Several processes try at the same time: each waits for another time.
+      // Several processes try at the same time: each waits for a different time, so that they do
+      // not collide in the next round too.
       wait_s(0.01 * static_cast<double>(1 + own_.by.pid % 10));
     }
   }
@@ -297,7 +300,8 @@ void FolderLock::renew() {
 void FolderLock::renew_once() {
   if (::utimensat(AT_FDCWD, file_.c_str(), nullptr, 0) == 0 || errno != ENOENT) return;
 
-  // The file is gone. Without another lock it was deleted by hand.
+  // The file is gone. If there is no other lock, it was deleted by hand, and the result is still
+  // this process's own: the lock is created again.
   const auto locks = locks_of(place_);
   if (locks.empty()) {
     try {
@@ -308,7 +312,8 @@ void FolderLock::renew_once() {
     return;
   }
 
-  // Another process writes to the result now: continuing would mix both.
+  // Another process writes to the result now: continuing would mix both. No destructors run, as
+  // they would still write.
   const auto message = fmt::format(
       "dissent: {}: the lock was taken over by {}, because this process had not renewed it for "
       "{:.0f} s (DISSENT_LOCK_TIMEOUT_S); exiting\n",

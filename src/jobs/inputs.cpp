@@ -27,8 +27,8 @@ bool fits(const std::string& pattern, const std::string& path) {
 
 // Whether a job's result matches the pattern, or is part of what matches it.
 bool writes(const Written& written, const std::string& pattern, bool below) {
-  // Three ways: the result is the pattern; it is below it; or the pattern is below a folder that
-  // the job writes.
+  // Three ways: the result is the pattern; it is below it; or the pattern is below a folder in
+  // which the job writes files whose names are not known in advance, so any of them may be meant.
   const auto place = plain(written.path);
   if (fits(pattern, place)) return true;
   if (below && (pattern == "." || place.starts_with(pattern + "/"))) return true;
@@ -62,6 +62,8 @@ std::set<std::string> dependencies_of(const std::vector<Job>& jobs, const Job& r
 
 Writer writer_of(const std::vector<Job>& jobs, const Job& reader, const std::set<std::string>& done,
                  const std::string& path, bool below) {
+  // Several rows may write what a pattern matches. The one that matters most is returned, so that
+  // the caller knows whether the files exist now, later, or in no certain order.
   const auto before = dependencies_of(jobs, reader);
   const auto pattern = plain(path);
   Writer found;
@@ -99,6 +101,7 @@ std::vector<const Job*> writers_before(const std::vector<Job>& jobs, const Job& 
 }
 
 void check_places(const std::string& sheet, const std::vector<Job>& jobs) {
+  // One error per job is enough: jobs with one path in common usually share all of them.
   std::map<std::string, const Job*> first;
   std::vector<std::string> errors;
   for (const auto& job : jobs) {

@@ -61,7 +61,8 @@ bool flag_cell(const SheetRow& row, const char* column, bool fallback, Errors& e
 std::vector<std::string> list_cell(const std::string& text, const char* column, Errors& errors) {
   if (text.empty()) return {};
 
-  // The cell is a TOML value, as in configurations.
+  // The cell is a TOML value, as in configurations. A text that adds keys of its own ("[]\nx = 1")
+  // gives a table of more than one entry and is not a list.
   config::ConfigErrors ignored;
   const auto node = config::parse_toml("list = " + text, "", ignored);
   std::vector<std::string> out;
@@ -72,8 +73,8 @@ std::vector<std::string> list_cell(const std::string& text, const char* column, 
 
   if (!list || out.size() != list->size())
     errors.push_back(
-        fmt::format("{}: expected a list of strings, as [\"--seeds\", \"5\"], found {}", column,
-                    toml_text(text)));
+        fmt::format("{}: expected a list of strings, such as [\"--seeds\", \"5\"], found {}",
+                    column, toml_text(text)));
   return out;
 }
 
@@ -88,8 +89,8 @@ std::vector<std::string> words(const std::string& text) {
 }
 
 std::string slurm_option(const std::string& name, const std::string& value, Errors& errors) {
-  // Only the long name: a short option, or one with a value in its name, could hide one that
-  // dissent sets.
+  // Only a long name without a value: "-J x" or "job-name=x" would set an option of kOwnOptions
+  // without being recognised as such.
   const bool plain =
       !name.empty() && name[0] != '-' && std::all_of(name.begin(), name.end(), [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
@@ -97,7 +98,7 @@ std::string slurm_option(const std::string& name, const std::string& value, Erro
 
   if (!plain || name.size() < 2)
     errors.push_back(fmt::format(
-        "slurm:{}: expected the long name of an option of sbatch, as slurm:time", name));
+        "slurm:{}: expected the long name of an option of sbatch, such as slurm:time", name));
   else if (kOwnOptions.contains(name))
     errors.push_back(fmt::format("slurm:{}: set by dissent itself", name));
   return fmt::format("--{}={}", name, value);
@@ -118,8 +119,8 @@ int64_t signal_cell(const SheetRow& row, Errors& errors) {
     return value;
 
   errors.push_back(
-      fmt::format("slurm:signal: expected how many seconds before the time limit the job is asked "
-                  "to stop, 30 .. 65535, as 600 or B:USR1@600; found {}",
+      fmt::format("slurm:signal: expected the number of seconds before the time limit at which the "
+                  "job is signalled, 30 .. 65535, such as 600 or B:USR1@600; found {}",
                   toml_text(text)));
   return 0;
 }
@@ -140,6 +141,8 @@ void read_cells(const SheetRow& row, Job& job, Errors& errors) {
   if (job.verb.empty())
     errors.push_back("verb: expected the verb that the row runs, found an empty cell");
 
+  // Each cell that cannot be read adds an error and gets its default: all problems of a row are
+  // reported together.
   job.ranks = integer_cell(row, "ranks", 1, 1, errors);
   job.threads = integer_cell(row, "threads", 1, 1, errors);
   job.gpus = integer_cell(row, "gpus", 0, 0, errors);
@@ -150,12 +153,14 @@ void read_cells(const SheetRow& row, Job& job, Errors& errors) {
   job.arguments = list_cell(row.cell("arguments"), "arguments", errors);
   job.after_names = words(row.cell("after"));
 
+  // The template becomes part of a path: a name with a slash would leave the folder slurm/.
   if (!row.cell("template").empty()) job.template_name = row.cell("template");
   if (job.template_name != as_name(job.template_name))
     errors.push_back(
-        fmt::format("template: expected the name of a batch script, as one_node, found {}",
+        fmt::format("template: expected the name of a batch script, such as one_node, found {}",
                     toml_text(job.template_name)));
 
+  // Columns with a prefix name their key or option; an empty cell leaves it as it is.
   for (const auto& [column, cell] : row.cells) {
     if (cell.empty()) continue;
     if (column.starts_with("set:")) job.overrides.push_back(override_text(column.substr(4), cell));
@@ -175,8 +180,8 @@ Job job_of(const SheetRow& row, const Resolver& resolve, Errors& errors) {
   read_cells(row, job, errors);
   if (!errors.empty() || !job.enabled) return job;
 
-  // A row whose whether_to_run is 0 does not run. Its key tells later whether the cell was changed
-  // to 1 after the job was done.
+  // A row whose whether_to_run is 0 does not run. Its key is kept all the same: with it a change of
+  // the cell to 1 is noticed after the job was done (note_off).
   const bool left_out = !row.cell(kWhetherToRun).empty() && !job.set_to_run;
   if (left_out) {
     job.enabled = false;
@@ -244,13 +249,15 @@ void connect(const std::string& path, std::vector<Job>& jobs, Errors& errors) {
     }
 }
 
-// Removes, repeatedly, all jobs whose dependencies are removed already: what is left depends on
-// itself.
+// Topological sorting: jobs whose dependencies are all done count as done, until nothing changes.
+// What is left is part of a cycle or waits for one.
 void check_circles(const std::string& path, const std::vector<Job>& jobs, Errors& errors) {
   std::map<std::string, const Job*> by_key;
   for (const auto& job : jobs)
     if (!job.key.empty()) by_key[job.key] = &job;
 
+  // At most as many rounds as the longest chain of rows, since each round finishes at least one of
+  // them.
   std::set<std::string> done;
   const auto is_done = [&](const std::string& key) { return done.contains(key); };
   bool changed = true;
@@ -285,7 +292,7 @@ std::string override_text(const std::string& key, const std::string& cell) {
   const std::string text = key + "=" + cell;
 
   // A cell that is a TOML value (a number, a list) is taken as it is; any other text becomes a
-  // string.
+  // string. A cell of several lines could hold further keys, so it is always a string.
   config::ConfigErrors errors;
   if (cell.find_first_of("\r\n") == std::string::npos) {
     config::parse_toml(text, "", errors);

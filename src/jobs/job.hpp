@@ -9,8 +9,9 @@
 
 namespace dissent::jobs {
 
-/// The verbs that jobs treat specially.
+/// The verbs that jobs treat specially: only these have run folders, caches or packs.
 enum class VerbKind { kTrain, kPlan, kCache, kEvaluate, kOther };
+/// The kind of a verb by its name; kOther for any other text.
 VerbKind verb_kind(const std::string& verb);
 
 /// A file or folder that a job writes.

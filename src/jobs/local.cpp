@@ -48,6 +48,8 @@ class LocalRunner {
         elsewhere_(queue.size(), false) {}
 
   int run() {
+    // Signals only set a flag. The jobs are separate processes, so their state files, not this
+    // process, say what became of them: each round looks at the files, then starts what is ready.
     for (const int number : {SIGINT, SIGTERM, SIGUSR1}) signal(number, note_stop);
     double asked_s = now_s();
     while (true) {
@@ -80,7 +82,8 @@ class LocalRunner {
     fmt::print(stderr, "dissent jobs: requesting {} jobs to stop\n", running_.size());
   }
 
-  // Something may still change: a job runs, here or elsewhere, or waits for one that does.
+  // Whether anything may still change: a job runs, here or elsewhere, or waits for one that does.
+  // Without this test the runner would wait for ever for jobs whose dependencies have failed.
   bool waiting() const {
     for (size_t i = 0; i < queue_.size(); ++i)
       if (queue_.is_picked(i) && !tried_[i] && is_under_way(queue_.status(i).phase)) return true;
@@ -88,7 +91,8 @@ class LocalRunner {
     for (size_t i = 0; i < queue_.size(); ++i) {
       if (!startable(i)) continue;
 
-      // Waits for jobs that run, here or in another runner.
+      // All jobs that it waits for run, here or in another runner: it may become ready. An empty
+      // list counts too: it is ready, and only waits for free cores.
       const auto unmet = queue_.unmet(i);
       if (std::all_of(unmet.begin(), unmet.end(),
                       [&](size_t other) { return is_under_way(queue_.status(other).phase); }))
@@ -141,6 +145,7 @@ class LocalRunner {
     for (size_t i = 0; i < queue_.size(); ++i)
       if (startable(i) && queue_.unmet(i).empty()) ready.push_back(i);
 
+    // Packs first: a job that is started by itself can no longer join one.
     if (options_.pack_ranks > 0)
       for (const auto& group : pack_groups(queue_, ready, options_.pack_ranks)) start_pack(group);
 
@@ -159,6 +164,7 @@ class LocalRunner {
   }
 
   void start_pack(const std::vector<size_t>& group) {
+    // Checked before anything is claimed: a claimed pack has to be started.
     Job shape = queue_.job(group[0]);
     shape.ranks = options_.pack_ranks;
     if (!fits(shape)) return;
@@ -190,6 +196,8 @@ class LocalRunner {
     cores_.erase(cores_.begin(), cores_.begin() + cores_of(job));
     gpus_.erase(gpus_.begin(), gpus_.begin() + job.gpus);
 
+    // Without CUDA_VISIBLE_DEVICES each job would see all GPUs; an empty list hides them all from a
+    // job that did not request one.
     std::vector<std::pair<std::string, std::string>> environment{
         {"OMP_NUM_THREADS", std::to_string(job.threads)}};
     if (!options_.gpus.empty())
@@ -226,7 +234,7 @@ class LocalRunner {
     return argv;
   }
 
-  // Says what was not done, and returns the exit code.
+  // Prints why jobs were not started, and returns the exit code.
   int report() {
     queue_.refresh(true);
     queue_.note_not_started();

@@ -57,13 +57,14 @@ T field(const Json& json, const char* name, T fallback) {
   }
 }
 
-// Steps of the current epoch: heartbeat.0 is "<seconds> <epoch> <step> <host> <state>".
+// Steps of the current epoch, from heartbeat.0: "<seconds> <epoch> <step> <host> <state>".
 void read_steps(const std::string& run, int64_t steps, Progress& progress) {
   std::ifstream file(run + "/heartbeat.0");
   int64_t epoch = 0, step = 0;
   double time = 0;
 
-  // Steps of another epoch than progress.json knows would give a wrong estimate.
+  // Both files are written at different times: steps of an epoch other than that of progress.json
+  // would give a wrong estimate.
   if (!(file >> time >> epoch >> step) || epoch != progress.epoch || step > steps) return;
   progress.step = step;
   progress.steps = steps;
@@ -73,6 +74,8 @@ void read_steps(const std::string& run, int64_t steps, Progress& progress) {
 }  // namespace
 
 Progress read_progress(const std::vector<std::string>& runs) {
+  // Runs that have not begun have no files and count as 0 epochs, so that the sum is the progress
+  // of the whole job.
   Progress progress;
   int64_t finished = 0, epochs = 0;
   for (const auto& run : runs) {
@@ -129,8 +132,9 @@ std::string last_error_line(const std::string& path, int64_t offset) {
   while (std::getline(file, line)) {
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
 
+    // Text between two rules is a message of Open MPI. A line of this program ends it in any case:
+    // ranks and launcher write at the same time, and the second rule may be missing.
     if (is_rule(line)) in_message = !in_message;
-    // Ranks and launcher write at the same time.
     if (line.starts_with("dissent: ")) in_message = false;
     if (in_message || line.find_first_not_of(" \t-") == std::string::npos || is_of_launcher(line) ||
         line.find("level=info") != std::string::npos ||

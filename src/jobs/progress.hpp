@@ -19,10 +19,13 @@ struct Progress {
   /// The last line of train.csv by column, for the first run that has one.
   std::map<std::string, std::string> last;
 };
+/// Reads progress.json, provenance.json, train.csv and heartbeat.0 of each run folder. Files that
+/// are missing, or cannot be read at this moment, are left out; never an error.
 Progress read_progress(const std::vector<std::string>& runs);
 
 /// The last error line of a log: the last line "dissent: ...", else the last one that is neither a
-/// progress report nor a launcher's message. offset: where to begin.
+/// progress report nor a launcher's message; "" if there is none. Only the last 64 KiB are read.
+/// offset: first byte that counts; what is before it belongs to earlier starts.
 std::string last_error_line(const std::string& path, int64_t offset = 0);
 /// Size of a file; 0 if it does not exist.
 int64_t file_bytes(const std::string& path);

@@ -22,6 +22,7 @@ Queue::Queue(std::vector<Job> jobs, const std::vector<Job>& picked, std::string 
   std::set<std::string> names;
   for (const auto& job : picked) names.insert(job.name);
 
+  // All jobs of the sheet are kept, since those that are picked may depend on the others.
   for (size_t i = 0; i < jobs_.size(); ++i) {
     picked_.push_back(names.contains(jobs_[i].name) && jobs_[i].enabled);
     if (!jobs_[i].key.empty()) by_key_[jobs_[i].key] = i;
@@ -80,7 +81,9 @@ std::optional<Attempt> Queue::next_attempt(size_t i, Backend backend, const std:
   auto attempt = attempt_of(job, state.number + 1, sheet_, backend, replaces || statuses_[i].again);
   attempt.batch = batch;
   attempt.index = index;
-  // A result that is computed again starts with no wall time.
+
+  // The wall time of interrupted attempts at the same result is carried on; a result that is
+  // computed again starts with none. The claim decides between several submitters.
   if (!state.is_done() && !statuses_[i].again) attempt.wall_before_s = state.wall_s();
   return claim(folder(i), attempt) ? std::optional(attempt) : std::nullopt;
 }
@@ -138,6 +141,9 @@ std::vector<std::vector<size_t>> pack_groups(const Queue& queue, const std::vect
     // A pack divides its ranks into equal groups, one per job at a time.
     const bool packable = kind == VerbKind::kTrain || kind == VerbKind::kEvaluate;
     if (!packable || ranks % job.ranks != 0 || job.ranks == ranks) continue;
+
+    // Everything that has to be equal for jobs of one MPI job goes into the key of the group: its
+    // resources, its options of sbatch and the jobs that it waits for.
     std::set<std::string> unmet;
     for (const size_t other : queue.unmet(i)) unmet.insert(queue.job(other).key);
     groups[fmt::format("{}\n{}\n{}\n{}\n{}\n{}\n{}", job.ranks, job.threads, job.gpus,
@@ -182,6 +188,8 @@ std::optional<Pack> make_pack(const Queue& queue, const std::vector<size_t>& gro
   job.ranks = ranks;
   job.resolution = {};
 
+  // The name is new, so this claim cannot fail. A pack is never retried under the same name: what
+  // is left of it is packed again.
   pack.folder = job_folder(queue.state_root(), job.key);
   pack.attempt = attempt_of(job, 1, "", backend);
   pack.attempt.batch = job.key;

@@ -18,6 +18,7 @@ class Queue {
 
   /// Reads the state of every job again; queries Slurm again too if `ask_slurm`.
   void refresh(bool ask_slurm);
+  /// Number of jobs; i below is an index of them, in the order of the sheet.
   size_t size() const { return jobs_.size(); }
   const Job& job(size_t i) const { return jobs_[i]; }
   const Status& status(size_t i) const { return statuses_[i]; }
@@ -25,6 +26,7 @@ class Queue {
   const std::vector<Status>& statuses() const { return statuses_; }
   const std::string& state_root() const { return state_root_; }
   const std::string& sheet() const { return sheet_; }
+  /// Whether the job may be started: it is enabled and meets --where.
   bool is_picked(size_t i) const { return picked_[i]; }
   std::string folder(size_t i) const { return job_folder(state_root_, jobs_[i].key); }
   size_t index_of(const std::string& key) const { return by_key_.at(key); }
@@ -53,13 +55,16 @@ class Queue {
 /// "dissent-" and 16 hexadecimal digits that no other batch has: a hash of keys, time and process.
 std::string batch_name(const std::vector<std::string>& keys);
 
-/// Which attempts a batch holds: <state>/batches/<batch>.json, in the order of the array.
+/// An attempt of a batch: the folder of its job and its number.
 struct BatchEntry {
   std::string folder;
   int64_t number = 0;
 };
+/// Writes the attempts of a batch, in the order of the array, to <state>/batches/<batch>.json and
+/// returns that path. The batch script of task i runs entry i.
 std::string write_batch(const std::string& state_root, const std::string& batch,
                         const std::vector<BatchEntry>& entries);
+/// Reads such a file. Error::kData if it is missing or not a list of attempts.
 std::vector<BatchEntry> read_batch(const std::string& path);
 
 /// Groups of at least two jobs that can run side by side in one MPI job: trainings or evaluations
@@ -74,6 +79,9 @@ struct Pack {
   Attempt attempt;
   std::string folder;
 };
+/// Claims the attempts of a group and makes the pack that runs them. group: indices of the queue's
+/// jobs (pack_groups); ranks: of the MPI job; backend: what runs the pack itself. Error::kData if
+/// the state files cannot be written.
 std::optional<Pack> make_pack(const Queue& queue, const std::vector<size_t>& group, int64_t ranks,
                               Backend backend);
 

@@ -34,6 +34,8 @@ bool is_prefixed(const std::string& column) {
 }
 
 void check_columns(const Sheet& sheet, int64_t line, std::vector<std::string>& errors) {
+  // A misspelt prefix would silently turn an override into free text, so a colon is allowed only
+  // behind a known prefix. last: is the prefix of columns that `status --csv` writes.
   std::set<std::string> seen;
   for (const auto& column : sheet.columns) {
     const auto add = [&](const std::string& message) {
@@ -53,7 +55,7 @@ void check_columns(const Sheet& sheet, int64_t line, std::vector<std::string>& e
   if (seen.contains("verb")) return;
   const auto near = nearest("verb", sheet.columns);
   errors.push_back(fmt::format("{}:{}: expected a column 'verb', found none{}", sheet.path, line,
-                               near ? fmt::format("; is it '{}'?", *near) : ""));
+                               near ? fmt::format("; did you mean '{}'?", *near) : ""));
 }
 
 std::string default_name(const std::map<std::string, std::string>& cells) {
@@ -75,7 +77,8 @@ void add_rows(Sheet& sheet, const CsvRecord& record) {
     rows.push_back(std::move(row));
   }
 
-  // Alternatives in a name distinguish the rows of one record.
+  // Rows of one record that got the same name are distinguished by the alternatives chosen for
+  // them.
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i].name = rows[i].group;
     if (uses[rows[i].group] == 1) continue;
@@ -135,6 +138,7 @@ namespace {
 
 // Removes empty rows, and empty columns right of the last one with a name: spreadsheets write them.
 void drop_empty_edges(std::vector<CsvRecord>& records) {
+  // A cell beyond the last named column is kept if it has text: that is a mistake to report.
   if (records.empty()) return;
   auto& columns = records[0].fields;
   while (columns.size() > 1 && columns.back().empty()) columns.pop_back();
@@ -176,7 +180,8 @@ Sheet parse_sheet(const std::string& path, const std::string& text) {
   std::vector<std::string> errors;
   check_columns(sheet, records[0].line, errors);
 
-  // Rows are read only if their columns are clear.
+  // Rows are read only if the columns are right: otherwise each row would repeat the same problem.
+  // The limit is checked after each record, before a large sheet fills the memory.
   const bool readable = errors.empty();
   const auto max_rows = std::min(kMaxSheetRows, kMaxSheetCells / sheet.columns.size());
   for (size_t r = 1; r < records.size() && readable; ++r) {

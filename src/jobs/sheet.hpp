@@ -39,6 +39,7 @@ inline constexpr const char* kWhetherToRun = "whether_to_run";
 /// misspelt columns, records of another length, invalid braces, duplicate names. Error::kData for a
 /// file that cannot be read or is not CSV.
 Sheet read_sheet(const std::string& path);
+/// The same for a text that was read already; path: for messages.
 Sheet parse_sheet(const std::string& path, const std::string& text);
 
 /// The rows that match every "column=value" (value: a shell pattern, * and ?). Error::kUsage for a

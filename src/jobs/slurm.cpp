@@ -67,6 +67,8 @@ bool SlurmJob::is_cancelled() const {
 }
 
 void Slurm::ask() {
+  // One call of squeue for all jobs of the sheet: a call per job would load the controller of a
+  // large cluster.
   if (asked_) return;
   asked_ = true;
   asked_s_ = now_s();
@@ -82,6 +84,7 @@ void Slurm::ask() {
     return;
   }
 
+  // A failed call leaves the old list: the jobs in it may still exist.
   exists_ = true;
   answers_ = output.code == 0;
   problem_ = without_end(output.err);
@@ -115,7 +118,8 @@ std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
   if (!exists_ || id.empty()) return std::nullopt;
   if (const auto known = accounts_.find(id); known != accounts_.end()) return known->second;
 
-  // Asked once per job: accounting is slow, and a job that is unknown stays so.
+  // Asked once per job, and the answer kept even if there is none: accounting is slow. The state
+  // may have words behind it, as in "CANCELLED by 1000"; only the first one is compared.
   auto& account = accounts_[id];
   try {
     const auto output = run_captured({"sacct", "--noheader", "--parsable2", "--allocations",
@@ -124,8 +128,7 @@ std::optional<SlurmJob> Slurm::find(const std::string& id, double time_s) {
     for (std::string line; std::getline(lines, line);) {
       const auto parts = fields(without_end(line));
       if (parts.size() < 4 || parts[0] != id) continue;
-      account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2], parts[3],
-                         ""};  // "CANCELLED by 1000"
+      account = SlurmJob{parts[0], parts[1].substr(0, parts[1].find(' ')), parts[2], parts[3], ""};
     }
   } catch (const Error&) {  // no sacct on this machine
   }
@@ -169,6 +172,7 @@ int64_t max_array_size() {
 
 std::string sbatch(const std::string& submit, const std::vector<std::string>& options,
                    const std::string& script, const std::vector<std::string>& arguments) {
+  // Options come before the script; everything behind it is passed to the script as arguments.
   std::vector<std::string> argv{submit, "--parsable"};
   argv.insert(argv.end(), options.begin(), options.end());
   argv.push_back(script);

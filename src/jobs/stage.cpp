@@ -30,6 +30,8 @@ void copy(const std::string& folder, const std::string& path) {
   // Jobs on one node share a copy; a cache that was changed has another name there.
   const auto target = staged_name(folder, path);
   if (path_exists(target)) return;
+
+  // The free space is checked first: a copy of a large cache would fail only after minutes.
   const int64_t bytes = bytes_of(path);
   check_free_space(folder, bytes, "a copy of " + path);
 
@@ -40,7 +42,7 @@ void copy(const std::string& folder, const std::string& path) {
   std::error_code code;
   fs::rename(own, target, code);
   fs::remove_all(own);  // where another process was first
-  DISSENT_CHECK(path_exists(target), kData, "{}: cannot rename a copy to it: {}", target,
+  DISSENT_CHECK(path_exists(target), kData, "{}: cannot rename a copy to this name: {}", target,
                 code.message());
   fmt::print(stderr, "dissent jobs: {} copied to {}, {}\n", path, folder, byte_text(bytes));
 }

@@ -124,6 +124,7 @@ std::optional<FileName> parse_name(const std::string& name) {
   const auto dot = name.find('.');
   if (dot == std::string::npos) return std::nullopt;
 
+  // The kind. Other files of the folder (stderr.txt, exit, scripts) have names of other forms.
   FileName out;
   const auto word = name.substr(0, dot);
   if (const auto kind = value_in(kFileKinds, word)) {
@@ -135,9 +136,8 @@ std::optional<FileName> parse_name(const std::string& name) {
     return std::nullopt;
   }
 
-  const char* end = name.data() + name.size();
-
   // A number behind the dot, and maybe a second one; anything else is another program's file.
+  const char* end = name.data() + name.size();
   const auto first = std::from_chars(name.data() + dot + 1, end, out.number);
   if (first.ec != std::errc()) return std::nullopt;
   if (first.ptr == end) return out;
@@ -222,7 +222,6 @@ void replace(const std::string& path, const std::string& text) {
 const char* end_name(EndReason reason) { return name_in(kEndReasons, reason); }
 
 double lease_s() {
-  // After this many seconds without a heartbeat a process on another host counts as gone.
   const char* text = std::getenv("DISSENT_JOBS_LEASE_S");
   const double value = text ? std::atof(text) : 0;
   return value > 0 ? value : 60;
@@ -285,8 +284,8 @@ bool JobState::abandoned() const {
 bool JobState::begun() const { return (!starts.empty() && !abandoned()) || beat; }
 
 std::optional<Stop> JobState::end() const {
-  // The stop file, or the last heartbeat, which keeps the end too, in case one of both could not
-  // be written.
+  // The stop file, or the last heartbeat, which records the end too: on a full disk one of the two
+  // may be missing.
   for (const auto& stop : stops)
     if (stop && stop->is_final) return stop;
   if (beat && beat->stop && beat->stop->is_final) return beat->stop;
@@ -320,7 +319,8 @@ const Start* JobState::last_start() const {
 }
 
 double JobState::wall_without_end_s() const {
-  // Of a start whose end nobody recorded: from its start to its last heartbeat.
+  // For a start whose end nobody recorded: from its start to its last heartbeat. Times of both are
+  // of the same process, so clocks of different hosts do not matter.
   const size_t last = starts.size();
   if (last == 0 || !starts.back() || stops.size() >= last || !beat ||
       beat->restart + 1 != static_cast<int64_t>(last))
@@ -328,11 +328,11 @@ double JobState::wall_without_end_s() const {
   return std::max(0.0, beat->time - starts.back()->time);
 }
 
-// The last start knows the wall time of those before it. Where its file was deleted, the recorded
-// ends give most of it.
+// The file of the last start holds the wall time of those before it. If it was deleted, the sum
+// over the recorded ends is the best estimate; lost starts are missing from it.
 double JobState::wall_s() const {
+  // The end of the last start has its own wall time, which is not part of wall_before_s.
   double before = 0, last = wall_without_end_s();
-
   for (size_t r = 0; r < stops.size(); ++r) {
     if (!stops[r]) continue;
     if (r + 1 >= starts.size())
@@ -346,6 +346,7 @@ double JobState::wall_s() const {
 }
 
 int64_t JobState::failures() const {
+  // A start without a recorded end was lost, unless it is the last one and its process lives.
   int64_t count = 0;
   const bool running = alive();
   for (size_t r = 0; r < std::max(starts.size(), stops.size()); ++r) {
@@ -353,7 +354,7 @@ int64_t JobState::failures() const {
     if (r < stops.size() && stops[r])
       count += stops[r]->reason == EndReason::kFailed;
     else if (!(last && running))
-      ++count;  // lost: no end was recorded
+      ++count;
   }
   return count;
 }

@@ -105,7 +105,9 @@ struct JobState {
   bool again = false;         ///< its result is to be computed again
   std::set<std::string> off;  ///< Job::sheet_mark of sheets whose whether_to_run was 0 since
 
+  /// Whether a process has started the attempt.
   bool begun() const;
+  /// Whether the attempt was declared lost before it began.
   bool abandoned() const;
   /// How the attempt ended; nothing if it is not over.
   std::optional<Stop> end() const;
@@ -114,6 +116,7 @@ struct JobState {
   /// Whether the process that runs it lives: on this host the process is looked up, else a
   /// heartbeat within the lease counts.
   bool alive() const;
+  /// The newest start whose file exists; null if there is none.
   const Start* last_start() const;
   /// Wall time of all starts, seconds; lost ones count until their last heartbeat.
   double wall_s() const;
@@ -125,13 +128,17 @@ struct JobState {
 
 /// <state>/<key>
 std::string job_folder(const std::string& state, const std::string& key);
+/// Reads the files of the newest attempt. Files that are missing or damaged are left out, and a
+/// folder that does not exist gives number 0; never an error.
 JobState read_state(const std::string& folder);
 
-/// Each returns false if the file exists already.
+/// Each creates one of the files described above, and returns false if it exists already: then
+/// another process was first. Error::kData if it cannot be created.
 bool claim(const std::string& folder, const Attempt& attempt);
 bool put_start(const std::string& folder, int64_t number, int64_t restart, const Start& start);
 bool put_stop(const std::string& folder, int64_t number, int64_t restart, const Stop& stop);
 bool put_submitted(const std::string& folder, int64_t number, const std::string& slurm_job);
+/// Replaces the heartbeat. Error::kData if it cannot be written.
 void put_beat(const std::string& folder, int64_t number, const Beat& beat);
 /// Has the result of a finished attempt computed again (number 0: the result of a run that no job
 /// made): the job waits again.

@@ -28,7 +28,8 @@ bool finished_elsewhere(const Job& job, const Progress& progress) {
   const auto& hashes = job.resolution.hashes;
   if (!progress.finished || hashes.size() != runs.size()) return false;
 
-  // The run folder states its configuration: one of the same name may be of another.
+  // A finished folder of the same name may come from another configuration, which the hash in its
+  // provenance tells.
   for (size_t i = 0; i < runs.size(); ++i) {
     try {
       const auto json = parse_record(read_text(runs[i] + "/provenance.json"));
@@ -58,6 +59,8 @@ double newest_heartbeat(const std::vector<std::string>& runs) {
 
 // Seconds until the end at the pace of this start; nothing while it cannot be estimated.
 std::optional<double> remaining_s(const Start& start, bool first_start, const Progress& progress) {
+  // left = (time per epoch of this start) x (epochs to do) - (time since the last epoch ended).
+  // Epochs before this start do not count: they may have run on other hardware.
   const auto epochs = static_cast<double>(progress.epochs);
   const int64_t done = progress.epoch - start.epoch;
   if (done > 0 && progress.epochs > 0) {
@@ -66,8 +69,8 @@ std::optional<double> remaining_s(const Start& start, bool first_start, const Pr
     return std::max(0.0, left - (now_s() - progress.time));
   }
 
-  // The first epoch may take hours: estimated from its steps. (A later start may have resumed in
-  // the middle of an epoch, so its steps do not tell its pace.)
+  // The first epoch may take hours, so the time is estimated from its steps. A later start may have
+  // resumed in the middle of an epoch, so its number of steps says nothing about its pace.
   const bool first_epoch = start.epoch == 0 && first_start;
   if (!first_epoch || progress.step == 0 || progress.steps == 0) return std::nullopt;
   const double epoch_s = (progress.step_time - start.time) * static_cast<double>(progress.steps) /
@@ -87,7 +90,8 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
     if (left) text += fmt::format(", {} left", duration_text(*left));
   }
 
-  // `jobs exec` lives, but ranks may hang.
+  // `jobs exec` writes the job's heartbeat, so a rank that hangs shows only in the ranks' own
+  // files.
   const double heartbeat = newest_heartbeat(runs), silent_s = now_s() - heartbeat;
   if (start && heartbeat > start->time && silent_s > lease_s())
     text += fmt::format(", no heartbeat of its ranks for {}", duration_text(silent_s));
@@ -95,7 +99,7 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
   const int64_t failures = status.state.failures();
   if (failures > 0) {
     if (!text.empty()) text += "; ";
-    text += fmt::format("start {}, after {} that failed", status.state.starts.size(), failures);
+    text += fmt::format("start {}, {} failed before", status.state.starts.size(), failures);
   }
   return text.empty() ? "started" : text;
 }
@@ -135,7 +139,7 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
   // Nothing can be concluded without an answer: the job counts as active.
   if (!found && !slurm.answers()) {
     status.phase = begun ? Phase::kRunning : Phase::kPending;
-    status.detail = fmt::format("unknown: squeue does not answer ({})", slurm.problem());
+    status.detail = fmt::format("unknown: squeue failed ({})", slurm.problem());
     return;
   }
 
@@ -147,6 +151,8 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
                                 stop->code == kExitStopped ? ", a checkpoint is written" : "");
     return;
   }
+
+  // Slurm says how the job left its queue; without that, nothing runs it and nobody ended it.
   status.phase = found && found->is_cancelled() ? Phase::kCancelled : Phase::kLost;
   const std::string what = begun ? "it began, and no process runs it" : "it never began";
   status.detail = found ? fmt::format("state {} in Slurm; {}", found->state, what)
@@ -176,7 +182,8 @@ bool claim_is_fresh(const Attempt& attempt) {
 void ask_pack(Status& status, const std::string& state_root, Slurm& slurm) {
   const auto& attempt = *status.state.attempt;
 
-  // A pack is a job itself, so its state is found in the same way.
+  // A pack is a job itself, with state files under its own key, so its status is found in the same
+  // way.
   Job packed;
   packed.key = attempt.batch;
   packed.name = attempt.batch;
@@ -187,6 +194,8 @@ void ask_pack(Status& status, const std::string& state_root, Slurm& slurm) {
     status.phase = Phase::kSubmitting;
     return;
   }
+
+  // While the pack is queued or runs, its groups of ranks still take rows: this one may yet run.
   if (is_under_way(pack.phase)) {
     status.phase = status.state.begun() ? Phase::kPreempted : Phase::kPending;
     status.detail = fmt::format("its pack is {}", phase_name(pack.phase));
@@ -205,6 +214,7 @@ void without_heartbeat(Status& status, const std::string& state_root, Slurm& slu
 
   if (const auto id = slurm_id(state, slurm); !id.empty()) return ask_slurm(status, id, slurm);
 
+  // Between the claim and the record of the id the submitter is calling sbatch.
   if (!state.begun() && !state.abandoned() && attempt && claim_is_fresh(*attempt)) {
     status.phase = Phase::kSubmitting;
     status.detail = fmt::format("by process {} on {}", attempt->by.pid, attempt->by.host);
@@ -216,7 +226,7 @@ void without_heartbeat(Status& status, const std::string& state_root, Slurm& slu
       !state.submitted.empty() || (attempt && attempt->backend == Backend::kSlurm);
   if (in_slurm && !slurm.answers()) {
     status.phase = Phase::kPending;
-    status.detail = fmt::format("unknown: squeue does not answer ({})", slurm.problem());
+    status.detail = fmt::format("unknown: squeue failed ({})", slurm.problem());
     return;
   }
   status.phase = Phase::kLost;
@@ -255,6 +265,8 @@ bool began_after(const Start& start, const Start& earlier) {
 // For a job that is done: which of its dependencies have run since it began, so that its result may
 // have been computed from their earlier results, or from fewer.
 std::string run_since(const Job& job, const JobState& state, const std::string& state_root) {
+  // Compared by when they began: a dependency that was restarted meanwhile may have replaced the
+  // files that this job has read.
   const Start* own = state.last_start();
   std::vector<std::string> names;
   for (size_t i = 0; own && i < job.after.size(); ++i) {
@@ -267,8 +279,8 @@ std::string run_since(const Job& job, const JobState& state, const std::string& 
 
   if (names.empty()) return "";
   return fmt::format(
-      "its dependency {}{} has run since; `jobs again --where name={}` runs it again", names[0],
-      names.size() > 1 ? fmt::format(" (and {} more)", names.size() - 1) : "", job.name);
+      "its dependency {}{} has been run since; `jobs again --where name={}` reruns this row",
+      names[0], names.size() > 1 ? fmt::format(" (and {} more)", names.size() - 1) : "", job.name);
 }
 
 Phase phase_of(EndReason reason) {
@@ -307,6 +319,7 @@ void describe_end(Status& status, const Stop& end, const std::string& folder) {
 void describe_running(Status& status, const std::vector<std::string>& runs, Slurm& slurm) {
   const auto& state = status.state;
   status.phase = Phase::kRunning;
+
   // Dependent jobs need Slurm's job id even if the file with it was deleted.
   if (status.where.empty() && state.attempt && state.attempt->backend == Backend::kSlurm)
     if (const auto id = slurm_id(state, slurm); !id.empty()) status.where = "slurm " + id;
@@ -410,8 +423,10 @@ class NotStarted {
     if (job.after.empty() || !never_began(status) || status.again) return;
     const auto key = cause_of(job);
     if (key.empty()) return;
+
+    // A pending job may still start, unless what it waits for has failed. A job that Slurm removed
+    // because its dependency failed looks lost, but it was cancelled.
     const auto& before = status_at(key);
-    // A pending job may still start, unless what it waits for has failed.
     if (status.phase == Phase::kPending && before.phase != Phase::kFailed) return;
     if (status.phase == Phase::kLost) status.phase = Phase::kCancelled;
     status.detail = "not started: " + how_it_ended(by_key_.at(key)->name, before.phase);
@@ -441,7 +456,8 @@ class NotStarted {
     const auto [at, added] = causes_.try_emplace(job.key);
     if (!added) return at->second;
 
-    // The entry was made first, so that each job is visited once.
+    // The entry exists now, so each job is visited once, however many rows wait for it. A cause
+    // further up is preferred: it is what the user has to mend.
     std::string cause;
     for (const auto& key : job.after) {
       const auto& before = status_at(key);

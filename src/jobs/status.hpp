@@ -21,6 +21,7 @@ enum class Phase {
   kCancelled,
   kLost,  ///< submitted or begun, and no process runs it
 };
+/// "off", "waiting", "running", "done", ...: as tables and messages have it.
 const char* phase_name(Phase phase);
 /// Submitting again starts a new attempt.
 bool may_start(Phase phase);

@@ -83,6 +83,8 @@ std::string place_text(const Status& status) {
 std::string status_table(const std::vector<Job>& jobs, const std::vector<Status>& statuses) {
   TableRows rows{{"name", "status", "walltime", "where", "detail"}};
 
+  // Sheets may have thousands of rows, so the counts per status come last, where a terminal shows
+  // them.
   std::map<std::string, int> counts;
   for (size_t i = 0; i < jobs.size(); ++i) {
     const auto& status = statuses[i];
@@ -138,6 +140,8 @@ std::string sheet_cell(const std::string& column, const Job& job, const std::vec
 
 std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
                        const std::vector<Status>& statuses) {
+  // What the table writes can be read as a sheet again: the sheet's own columns come first, and
+  // columns of an earlier report are replaced.
   const auto columns = columns_of_sheet(sheet), logged = logged_columns(statuses);
   auto header = columns;
   header.insert(header.end(), added_columns().begin(), added_columns().end());
@@ -163,6 +167,7 @@ std::string status_csv(const Sheet& sheet, const std::vector<Job>& jobs,
     for (const auto& column : logged)
       line.push_back(progress.last.contains(column) ? progress.last.at(column) : "");
 
+    // Braces of a finished cell must not expand a second time.
     for (auto& field : line) field = cell_text(field);
     text += csv_line(line);
   }

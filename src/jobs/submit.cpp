@@ -45,6 +45,7 @@ class Submitter {
 
   int run() {
     adopt();
+
     // Each round may make more jobs ready, because their dependencies have an id now. Jobs that
     // other submitters have claimed get theirs soon, or are lost after the lease.
     const double end = now_s() + 2 * lease_s();
@@ -177,6 +178,7 @@ class Submitter {
   // thousands of tasks are too long for a command line. An array with a failed task is not
   // replaced, because afterok would never be met.
   std::vector<std::string> whole_arrays(const std::set<std::string>& ids) const {
+    // "12_3" is task 3 of array 12; an id without '_' is a job by itself.
     std::map<std::string, std::vector<std::string>> arrays;
     std::vector<std::string> out;
     for (const auto& id : ids) {
@@ -246,7 +248,8 @@ class Submitter {
     batch.name = batch_name(keys);
     const bool array = batch.members.size() > 1;
 
-    // Claimed before sbatch is called, so that no other submitter submits the same jobs.
+    // Claimed before sbatch is called, so that no other submitter submits the same jobs. Jobs that
+    // another one claimed first are left out, so indices in the array are counted here.
     std::vector<BatchEntry> entries;
     std::vector<std::pair<size_t, Attempt>> claimed;
     for (const size_t i : batch.members) {
@@ -269,6 +272,8 @@ class Submitter {
         fmt::print("{}: submitted, slurm {}\n", queue_.job(claimed[k].first).name, own);
       }
     } catch (const Error& error) {
+      // Each claimed attempt is ended with sbatch's message: `jobs status` shows it, and the next
+      // call can claim a new attempt at once.
       refused_ = true;
       for (const auto& [i, attempt] : claimed) {
         queue_.give_up(attempt, error.what());
@@ -307,14 +312,19 @@ class Submitter {
   std::string call_sbatch(const Batch& batch, const std::string& list, const std::string& folder,
                           size_t size) const {
     const auto& job = batch.shape;
+
+    // The name of a template is a user's cell, so its file may be missing.
     const std::string script_of_site =
         fmt::format("{}/{}.sbatch", options_.slurm_folder, job.template_name);
     DISSENT_CHECK(path_exists(script_of_site), kUsage,
                   "template: expected a batch script {}, found no such file", script_of_site);
-    // A copy: the site's script may be edited while the job is queued.
+
+    // A copy, because the site's script may be edited while the job is queued.
     const std::string script = fmt::format("{}/{}.sbatch", folder, batch.name);
     replace(script, edited_text(read_text(script_of_site), script_of_site));
 
+    // --comment: the unique name by which the job is found if its id could not be recorded.
+    // --requeue: Slurm restarts the job after a node failure.
     std::vector<std::string> options{
         "--job-name=" + batch.display_name,
         "--comment=" + batch.name,
@@ -336,7 +346,8 @@ class Submitter {
       options.insert(options.end(),
                      {fmt::format("--dependency=afterok:{}", fmt::join(batch.dependencies, ":")),
                       "--kill-on-invalid-dep=yes"});
-    // Those of the sheet come last, because the last one counts.
+
+    // Options of the sheet come last: of an option that is given twice, sbatch takes the last.
     options.insert(options.end(), job.slurm.begin(), job.slurm.end());
     return sbatch(options_.slurm_folder + "/submit", options, script, {"--job", list});
   }
@@ -391,7 +402,7 @@ std::string find_slurm_folder() {
     if (path_exists(place + "/job.sh")) return fs::absolute(place).string();
   DISSENT_FAIL(
       kData,
-      "expected the folder slurm/ of dissent (job.sh, site.sh, templates) in {}, found none; "
+      "expected the folder slurm/ of Dissent (job.sh, site.sh, templates) in {}, found none; "
       "give --templates or DISSENT_HOME",
       fmt::join(places, ", "));
 }

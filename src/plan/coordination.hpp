@@ -6,10 +6,13 @@
 
 namespace dissent::plan {
 
-/// Says on stderr what is measured now, on rank 0 unless quiet: a plan takes seconds per grid.
+/// Prints "plan: TEXT" on stderr, on rank 0 unless quiet: a plan takes seconds per grid, and the
+/// user sees what is measured. Not collective.
 void say_planning(bool quiet, int rank, const std::string& text);
 
-/// Rank 0's values on every rank, so that all ranks decide alike. Collective.
+/// Rank 0's values on every rank; all ranks pass as many. Whatever a rank measures differs a little
+/// from rank to rank, and ranks that chose different grids would wait for each other for ever.
+/// Collective.
 std::vector<double> values_of_first_rank(Communicator& world, const std::vector<double>& values);
 
 }  // namespace dissent::plan

@@ -52,9 +52,10 @@ struct TableText {
   std::string explanation;  ///< lines below the table
 };
 
-/// What `dissent plan` knows of one kind of training. The planner (plan/planner.hpp) decides which
-/// grids are compared and the report (plan/report.hpp) writes them; a model says what a run
-/// computes and what it costs on one grid. A new kind of training adds a model.
+/// One kind of training (heads on caches, networks on images) as `dissent plan` sees it. The
+/// planner (plan/planner.hpp) chooses the grids that are compared and the report (plan/report.hpp)
+/// prints them; a model describes what a run computes and what it costs on one grid. A new kind of
+/// training adds a model.
 class CostModel {
  public:
   virtual ~CostModel() = default;
@@ -62,36 +63,42 @@ class CostModel {
   // What a run computes.
   virtual const CommonTrainConfig& config() const = 0;
   virtual int64_t members() const = 0;
+  /// Rows or images of a member's batch, over all data ranks.
   virtual int64_t batch_size() const = 0;
   virtual Precision precision() const = 0;
   /// The precision is for GPUs: costs are those of f32 on CPUs.
   virtual bool precision_needs_gpu() const = 0;
+  /// Whether there is a validation set, and so a file best.h5.
   virtual bool validates() const = 0;
   /// Lines of the report about model, steps and data.
   virtual std::string run_text() const = 0;
+  /// Adds the same to the report as JSON.
   virtual void add_run_json(Json& json) const = 0;
 
   // Grids.
-  /// Parts that the fastest grid may have at most.
+  /// Largest numbers of parts that a grid can have: runs, networks, rows of a batch.
   virtual GridLimits limits() const = 0;
-  /// The fastest grid, from rates and sizes. Collective.
+  /// The fastest grid that uses all `ranks`, from rates and sizes, the same on all ranks; nothing
+  /// if no grid does. Collective.
   virtual std::optional<GridShape> best_grid(int64_t ranks, int64_t threads_per_rank,
                                              const MessageCost& messages) = 0;
-  /// --ranks shows the configuration's own grid beside the fastest one.
+  /// Whether --ranks shows the configuration's own grid beside the fastest one.
   virtual bool compares_own_grid() const { return false; }
 
   // One grid.
-  /// Everything but the time. Collective.
+  /// Memory, storage and messages of a run on this grid; `time` stays empty. Collective.
   virtual GridCost cost(const Placement& placement, const GridShape& shape,
                         const NodeResources& node) = 0;
-  /// Measures this rank as a rank of the grid if `measures`, and fills in the time from the mean
-  /// over ranks. Collective.
+  /// Runs this rank's share of real steps for about `seconds` if `measures`, and sets the times of
+  /// `grid` from the mean over the ranks that measured. Collective, also for ranks that do not
+  /// measure.
   virtual void measure(GridCost& grid, bool measures, double seconds,
                        const MessageCost& messages) = 0;
-  /// How results change where the batch is split.
+  /// How results on a grid with several data ranks differ from those on other grids.
   virtual std::string split_batch_note() const;
 
   // The report.
+  /// Captions, headings and explanations for the cells of GridCost.
   virtual TableText memory_table() const = 0;
   virtual TableText message_table() const = 0;
   virtual TableText time_table() const = 0;
@@ -99,7 +106,7 @@ class CostModel {
   virtual std::string step_text(const GridCost& first) const = 0;
 };
 
-/// Bytes of a mean: "3.2 GiB".
+/// A mean number of bytes, rounded down: "3.2 GiB".
 std::string mean_bytes_text(double bytes);
 /// "3.2 ms", "12.0 min".
 std::string seconds_text(double seconds);

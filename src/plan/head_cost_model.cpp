@@ -19,7 +19,7 @@ constexpr MachineRates kAssumedRates{80e9, 30e9};
 
 // Runs with ranks on one node: each has a stream of its own there.
 int64_t runs_on_node(const Placement& placement, const GridShape& shape) {
-  // A run whose ranks fill several nodes has one stream on each of them.
+  // A run whose ranks fill several nodes has a stream on each of them, and a node counts it once.
   const int64_t per_run = std::min(shape.members * shape.data, placement.ranks_per_node);
   return divide_up(placement.ranks_per_node, per_run);
 }
@@ -113,14 +113,16 @@ const MachineRates& HeadCostModel::rates(int64_t threads) {
   const auto known = rates_.find(threads);
   if (known != rates_.end()) return known->second;
 
+  // Assumed: rates grow with the number of threads, which is too good for memory.
   const auto team = static_cast<double>(threads);
   MachineRates rates{kAssumedRates.flops_per_second * team, kAssumedRates.bytes_per_second * team};
 
-  // Rates depend on the number of threads, and are measured once for each number.
+  // Measured once for each number of threads; several grids have the same one.
   if (settings_.calibrate) {
     set_threads(static_cast<int>(threads));
-    say_planning(settings_.quiet, world_.rank(),
-                 fmt::format("measuring products and memory of this machine, threads {}", threads));
+    say_planning(
+        settings_.quiet, world_.rank(),
+        fmt::format("measuring matrix products and memory bandwidth, threads {}", threads));
 
     // Rank 0 measures alone: the bound is that of an otherwise idle machine.
     if (world_.rank() == 0) rates = machine_rates(run_, {});
@@ -140,6 +142,7 @@ GridCost HeadCostModel::cost(const Placement& placement, const GridShape& shape,
   const auto data =
       data_cost(run_, config_.data, runs_on_node(placement, shape), node.memory_bytes);
 
+  // The report explains the bound by the rates of its first line.
   const auto step = head_step_cost(run_, shape);
   const auto machine = rates(placement.threads_per_rank);
   if (!first_rates_) first_rates_ = machine;
@@ -173,7 +176,8 @@ GridCost HeadCostModel::cost(const Placement& placement, const GridShape& shape,
 
 void HeadCostModel::measure(GridCost& grid, bool measures, double seconds,
                             const MessageCost& messages) {
-  // Ranks measure as different parts of the members: these have different pairs in a wave.
+  // Each rank measures as another member group, since groups have different pairs in a wave. With
+  // fewer ranks than groups only the first groups are measured.
   HeadCalibration own;
   if (measures)
     own = calibrate_heads(config_, run_, grid.shape, world_.rank() % grid.shape.members, seconds);
@@ -212,14 +216,15 @@ TableText HeadCostModel::time_table() const {
   table.explanation =
       "  model: a wave takes as long as its busiest member group, measured here, and its messages. "
       "Not included: loading data, writing checkpoints,\n"
-      "  ranks that wait for each other because of noise. Ranks on other machines count as cores "
-      "of the same kind.\n";
+      "  ranks that wait for each other because of noise. Ranks on other nodes are assumed to have "
+      "cores of the same kind.\n";
 
   // The bound is a lower limit from products and memory alone: `times bound` says how far the
   // program is from it.
   if (first_rates_)
     table.explanation += fmt::format(
-        "  bound: products at {:.3g} GFLOP/s and memory at {:.3g} GB/s per rank (first line; "
+        "  bound: matrix products at {:.3g} GFLOP/s and memory at {:.3g} GB/s per rank (first "
+        "line; "
         "measured), shared evenly by the ranks\n",
         first_rates_->flops_per_second * 1e-9, first_rates_->bytes_per_second * 1e-9);
   return table;
@@ -227,8 +232,8 @@ TableText HeadCostModel::time_table() const {
 
 std::string HeadCostModel::step_text(const GridCost& first) const {
   const auto step = head_step_cost(run_, first.shape);
-  return fmt::format("  per step: {:.4g} GFLOP of products, {} of logits\n", step.flops * 1e-9,
-                     byte_text(step.logits_bytes));
+  return fmt::format("  per step: {:.4g} GFLOP of matrix products, {} of logits\n",
+                     step.flops * 1e-9, byte_text(step.logits_bytes));
 }
 
 }  // namespace dissent::plan

@@ -13,8 +13,10 @@
 namespace dissent::plan {
 namespace {
 
-// Shape of an existing cache: from its manifest alone, so that its shards need not exist.
+// Shape of an existing cache; nothing if there is none.
 std::optional<RowsShape> shape_on_disk(const std::string& path) {
+  // A manifest is enough, so a plan can be made while the shards are still being written. A single
+  // file has no manifest and is opened.
   for (const char* name : {kManifestName, kPartialManifestName}) {
     const std::string manifest = path + "/" + name;
     if (path_exists(manifest)) return shape_of(parse_manifest(read_text(manifest), manifest).spec);
@@ -52,9 +54,10 @@ class ShapeReader {
     return size;
   }
 
-  // An option that says nothing about these caches is a mistake of the user.
+  // An option that applies to none of these caches is a mistake: the user would believe that the
+  // plan is for the given size.
   void check_all_used() const {
-    // size() notes each option that was read.
+    // used_: the options that were read, noted by size().
     const std::pair<const char*, bool> given[] = {
         {"rows", sizes_.rows.has_value()},
         {"dim", sizes_.dim.has_value()},
@@ -64,9 +67,10 @@ class ShapeReader {
         {"validation-rows", sizes_.validation_rows.has_value()},
         {"unlabelled-rows", sizes_.unlabelled_rows.has_value()}};
     for (const auto& [option, is_given] : given)
-      DISSENT_CHECK(!is_given || used_.count(option), kUsage,
-                    "--{} is for a cache that does not exist yet; the configuration's caches exist",
-                    option);
+      DISSENT_CHECK(
+          !is_given || used_.count(option), kUsage,
+          "--{} is for a cache that does not exist yet; all caches of this configuration exist",
+          option);
   }
 
   RowsShape assumed_train() {
@@ -77,6 +81,7 @@ class ShapeReader {
     used_.insert("dtype");
     const auto dtype = dtype_from_name(sizes_.dtype.value_or("f32"), "--dtype");
 
+    // Rows, features and classes have no default: a plan for guessed sizes would mislead.
     RowsShape shape;
     shape.rows_per_pass = size("rows", sizes_.rows);
     shape.passes = size("passes", sizes_.passes.value_or(1));
@@ -98,7 +103,8 @@ class ShapeReader {
 
     if (options_.subset.empty()) return *shape;
 
-    // Training reads the subset's rows, or all but these.
+    // Training reads the subset's rows, or all but these. The rows are positions within a pass, so
+    // each pass has the same number of them.
     const auto listed = static_cast<int64_t>(
         read_row_subset(options_.subset, options_.subset_complement).positions.size());
     shape->rows_per_pass = options_.subset_complement ? shape->rows_per_pass - listed : listed;
@@ -121,6 +127,7 @@ class ShapeReader {
       shape->passes = 1;
     }
 
+    // Heads are applied to the rows of all three caches, so these have as many features.
     describe(role, path, *shape);
     DISSENT_CHECK(shape->dim == train.dim, kData,
                   "{}: expected {} features per row, as in {}, found {}", path, train.dim,

@@ -15,7 +15,9 @@ struct HeadShapes {
 };
 
 /// Reads the shapes from the caches' manifests; `sizes` gives those of caches that do not exist
-/// yet. Error::kUsage for a size that is missing or not used. Not collective.
+/// yet. Error::kUsage for a size that is missing or not used, Error::kData for a manifest that is
+/// damaged, a subset that leaves no rows, caches without labels or with different numbers of
+/// features. Not collective.
 HeadShapes read_head_shapes(const CacheDataOptions& options, const AssumedSizes& sizes);
 
 }  // namespace dissent::plan

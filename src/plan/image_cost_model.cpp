@@ -27,6 +27,7 @@ Json memory_json(const ImageMemoryCost& memory) {
 }
 
 Cells memory_cells(const ImageMemoryCost& memory) {
+  // Validation and checkpoint do not happen at the same time: the larger one counts.
   Cells cells;
   for (const int64_t part :
        {memory.parameters, memory.optimizer, memory.gradients, memory.activations, memory.saliency,
@@ -55,7 +56,8 @@ ImageCostModel::ImageCostModel(Communicator& world, const ImageTrainConfig& conf
   say_planning(settings.quiet, world_.rank(), "counting what a pass of one network saves");
   count_passes(run_);
 
-  // Ranks have to choose the same grid.
+  // pass_s is a time and differs between ranks, but it decides which grid is the fastest: all ranks
+  // have to choose the same one.
   run_.pass_s = values_of_first_rank(world_, {run_.pass_s})[0];
 }
 
@@ -68,8 +70,8 @@ std::string ImageCostModel::run_text() const {
                   run_.unlabelled > 0 ? fmt::format(", {} unlabelled", run_.unlabelled) : "",
                   optimizer_name(config_.optimizer.kind));
 
-  // Each network sees a batch of its own; the common batch is one more pass of each where losses
-  // between members read one.
+  // Each network sees a batch of its own. Where losses between members read a common batch, it is
+  // one more pass of each network.
   const int64_t networks = run_.networks();
   text += fmt::format("  images through networks: {} per step",
                       run_.accumulation * (run_.batch * networks + run_.common_passes()));
@@ -118,6 +120,7 @@ std::optional<GridShape> ImageCostModel::best_grid(int64_t ranks, int64_t thread
 
 GridCost ImageCostModel::cost(const Placement& placement, const GridShape& shape,
                               const NodeResources&) {
+  // Every rank opens the image sets itself, so ranks of a node share no data: node_data_bytes is 0.
   const auto memory = image_memory_cost(run_, shape, placement.threads_per_rank);
   const auto step = image_step_cost(run_, shape);
   GridCost grid{.placement = placement, .shape = shape};
@@ -159,8 +162,8 @@ void ImageCostModel::measure(GridCost& grid, bool measures, double seconds,
 
 std::string ImageCostModel::split_batch_note() const {
   if (run_.buffers() == 0) return CostModel::split_batch_note();
-  return "each data rank normalises by its own part of a batch: another training than with fewer "
-         "parts";
+  return "BatchNorm on each data rank uses the statistics of its own part of the batch: results "
+         "differ from those with fewer data ranks";
 }
 
 TableText ImageCostModel::memory_table() const {
@@ -191,7 +194,7 @@ TableText ImageCostModel::time_table() const {
                       "  Not included: checkpoints, ranks that wait for each other because of "
                       "noise.\n",
                       sets_.data ? "Reading is measured on the first images of the set."
-                                 : "Reading is not included: the images were not found.")};
+                                 : "Reading is not included, because the images were not found.")};
 }
 
 }  // namespace dissent::plan

@@ -33,7 +33,7 @@ class ImageCostModel final : public CostModel {
   GridLimits limits() const override { return {runs(), run_.networks(), run_.batch}; }
   std::optional<GridShape> best_grid(int64_t ranks, int64_t threads_per_rank,
                                      const MessageCost& messages) override;
-  /// Where it asks for one: best_grid is a rougher guess than that of heads.
+  /// If the configuration sets a grid: best_grid is a rougher estimate here than for heads.
   bool compares_own_grid() const override {
     return config_.grid.members || config_.grid.data.value_or(1) > 1;
   }

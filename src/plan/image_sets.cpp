@@ -14,7 +14,8 @@
 namespace dissent::plan {
 namespace {
 
-// Data sets whose classes are those of OpenOOD's lists, where the name is a name only.
+// Data sets that OpenOOD defines by image lists: the table of data sets has no entry for them that
+// tells the number of classes.
 constexpr std::pair<const char*, int64_t> kListedClasses[] = {
     {"imagenet", scores::kImagenetClasses}, {"imagenet200", 200}};
 
@@ -62,7 +63,7 @@ ImageSets assume_sets(const ImageTrainConfig& config, const AssumedSizes& sizes,
                       const std::string& reason) {
   ImageSets sets;
   sets.text = fmt::format(
-      "  the images were not found, sizes follow from the configuration and the options: {}\n",
+      "  the images were not found, so sizes are those of the configuration and the options: {}\n",
       reason);
 
   const auto dataset = image_sets(config).front().second.dataset;
@@ -72,6 +73,8 @@ ImageSets assume_sets(const ImageTrainConfig& config, const AssumedSizes& sizes,
       "data.dataset: {} not found; --classes (and --rows, --validation-rows) give its shape",
       dataset);
 
+  // Time and messages of a step do not depend on the number of images, so the plan is made without
+  // it and leaves out what is counted per epoch.
   if (sizes.rows)
     sets.rows = size_of("rows", *sizes.rows);
   else
@@ -90,7 +93,8 @@ ImageSets find_image_sets(const ImageTrainConfig& config, const AssumedSizes& si
                    {"unlabelled-rows", sizes.unlabelled_rows.has_value()}},
                   "a cache; found data.kind = \"images\"");
 
-  // A cluster's front end often has no images: the plan is made from sizes then.
+  // The login node of a cluster often has no images: then the plan is made from sizes. The reason
+  // is printed, because a misspelt path looks the same.
   std::optional<ImageSets> sets;
   std::string reason;
   try {

@@ -15,7 +15,8 @@
 namespace dissent::plan {
 namespace {
 
-// Of rank 0's node, so that all ranks decide alike.
+// What is free on the node of rank 0: all ranks have to decide alike whether a grid fits.
+// Collective.
 NodeResources node_resources(Communicator& world, const std::string& output) {
   const int64_t shm = path_exists("/dev/shm") ? free_bytes("/dev/shm") : 0;
 
@@ -50,6 +51,7 @@ Planner::Planner(Communicator& world, CostModel& model, const Settings& settings
 }
 
 void Planner::measure_messages() {
+  // One rank sends no messages: without given values the defaults of MessageCost are assumed.
   plan_.messages_measured = world_.size() > 1 && !settings_.messages;
   plan_.messages = plan_.messages_measured ? dissent::measure_messages(world_)
                                            : settings_.messages.value_or(MessageCost{});
@@ -61,7 +63,7 @@ void Planner::measure_messages() {
 }
 
 Plan Planner::plan() {
-  // A grid for other ranks than these is fine where --ranks names them.
+  // The configuration's grid need not fit the ranks that run the plan if --ranks names others.
   auto node = world_.split_by_node();
   const std::string problem = add_own(world_.size(), node->size());
   agree(world_, [&] {
@@ -76,7 +78,8 @@ int64_t Planner::ranks_per_node(int64_t ranks) const {
   return std::min(ranks, settings_.ranks_per_node.value_or(ranks));
 }
 
-// As a rank of a job would choose (apply_runtime).
+// The number of threads that a rank of a job would choose (apply_runtime): the configuration's,
+// that of OMP_NUM_THREADS, or an equal share of the node's cores.
 int64_t Planner::threads_per_rank(int64_t ranks_per_node) const {
   const auto& configured = model_.config().runtime.threads;
   if (configured) return *configured;
@@ -86,8 +89,8 @@ int64_t Planner::threads_per_rank(int64_t ranks_per_node) const {
 }
 
 std::string Planner::add_own(int64_t ranks, int64_t ranks_per_node) {
-  // A configuration may name a grid that these ranks cannot fill: that is a line of the report, not
-  // the end of the plan.
+  // A grid that does not fit these ranks becomes a line of the report: the other grids are still
+  // worth comparing.
   GridShape shape;
   try {
     shape = resolve_grid(model_.config().grid, ranks, plan_.runs, model_.members(),
@@ -137,7 +140,7 @@ void Planner::add(int64_t ranks, int64_t ranks_per_node, const GridShape& shape)
   GridCost grid = model_.cost(placement, shape, plan_.node);
   add_notes(grid);
 
-  // Notes come first: measuring may add that it was not possible.
+  // Notes about the grid come before the note that it could not be measured.
   if (plan_.calibrated) measure(grid);
   plan_.grids.push_back(std::move(grid));
 }
@@ -147,7 +150,8 @@ void Planner::add_notes(GridCost& grid) const {
   const auto& placement = grid.placement;
   const auto note = [&](std::string text) { grid.notes.push_back(std::move(text)); };
 
-  // What this machine does not have.
+  // What the node of this plan does not have. These are notes, not errors: the training may run on
+  // other nodes.
   if (grid.node_bytes() > node.memory_bytes)
     note(fmt::format("a node needs {}, this one has {} available", byte_text(grid.node_bytes()),
                      byte_text(node.memory_bytes)));
@@ -160,21 +164,21 @@ void Planner::add_notes(GridCost& grid) const {
                     "of nodes with one core per thread",
                     placement.ranks_per_node, placement.threads_per_rank, node.cores));
 
-  // What another grid or device changes.
+  // How results or costs differ from those of another grid or device.
   if (grid.shape.data > 1) note(model_.split_batch_note());
   if (model_.precision_needs_gpu())
-    note(fmt::format("{} is for GPUs: this is the cost in f32 on CPUs",
+    note(fmt::format("{} needs a GPU: this is the cost in f32 on CPUs",
                      precision_name(model_.precision())));
   if (model_.precision() == Precision::kF64)
     note("f64: this is the cost in f32; weights, messages and products take about twice as much");
 }
 
 void Planner::measure(GridCost& grid) {
-  // A grid of more ranks than there are is measured by those that there are: ranks do the same
-  // work.
+  // A grid of more ranks than this world has is measured by the ranks that there are; the others do
+  // the same kind of work. The decision uses values of rank 0 only, so it is the same on all ranks.
   const int64_t measuring = std::min<int64_t>(world_.size(), grid.placement.ranks);
   if (measuring * grid.rank_bytes > plan_.node.memory_bytes) {
-    grid.notes.push_back("no time: its ranks do not fit the memory of this node");
+    grid.notes.push_back("no time: its ranks do not fit in the memory of this node");
     return;
   }
 
@@ -183,7 +187,7 @@ void Planner::measure(GridCost& grid) {
                fmt::format("measuring steps, ranks {}, grid {}", grid.placement.ranks,
                            shape_text(grid.shape)));
 
-  // Ranks measure at the same time, since they share the memory's bandwidth in a training too.
+  // Ranks measure at the same time, because they share the memory bandwidth in a training too.
   world_.barrier();
   model_.measure(grid, world_.rank() < measuring, settings_.seconds, plan_.messages);
 }

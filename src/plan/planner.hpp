@@ -28,8 +28,10 @@ class Planner {
   /// All three have to outlive the planner. Collective.
   Planner(Communicator& world, CostModel& model, const Settings& settings);
 
-  /// The configuration's own grid on these ranks, then the grids of settings.rank_counts.
-  /// Error::kUsage if the own grid does not fit and there are no others. Collective.
+  /// The configuration's own grid on the ranks of this world, then for each number in
+  /// settings.rank_counts the fastest grid (or the configuration's, see Settings::own_grid); a grid
+  /// that occurs twice is listed once. Error::kUsage if the own grid does not fit and there are no
+  /// others. To be called once. Collective.
   Plan plan();
 
  private:

@@ -60,6 +60,7 @@ bool shares_data(const Plan& plan) {
 }
 
 std::string storage_text(const CostModel& model, const Plan& plan, const StorageCost& storage) {
+  // A checkpoint is written beside the last one and then renamed, so both exist at the peak.
   return fmt::format(
       "  on disk: checkpoint {}; {} at most while one is written ({}), logs {}; {} free; all runs "
       "{}\n",
@@ -148,6 +149,7 @@ std::string time_text(const CostModel& model, const Plan& plan) {
 }
 
 std::string notes_text(const Plan& plan) {
+  // Grids that are not possible appear only here; the tables leave them out.
   std::string text;
   for (const auto& grid : plan.grids) {
     const int64_t ranks = grid.placement.ranks;
@@ -210,7 +212,8 @@ Json grid_json(const Plan& plan, const GridCost& grid) {
 }  // namespace
 
 std::string report_text(const CostModel& model, const Plan& plan) {
-  // Sizes of a step and of the files hardly depend on the grid: those of the first one are shown.
+  // Sizes of a step and of the files hardly depend on the grid, so they are shown once, for the
+  // first one.
   std::string text = model.run_text();
   const auto grids = possible_grids(plan);
   if (!grids.empty()) {

@@ -13,13 +13,14 @@ struct Settings {
   std::vector<int64_t> rank_counts;  ///< --ranks
   bool own_grid = false;             ///< the configuration's grid for each, not the fastest one
   std::optional<int64_t> ranks_per_node;  ///< nothing: all on one node
-  bool calibrate = true;
-  double seconds = 2;                   ///< per measurement
-  bool quiet = false;                   ///< no progress on stderr
-  std::optional<MessageCost> messages;  ///< nothing: measured between the ranks
+  bool calibrate = true;                  ///< measure steps; else the report has no times
+  double seconds = 2;                     ///< per measurement
+  bool quiet = false;                     ///< no progress on stderr
+  std::optional<MessageCost> messages;    ///< nothing: measured between the ranks
 };
 
-/// Sizes of data that do not exist yet, as options of the verb.
+/// Sizes of data that do not exist yet: --rows, --dim, --classes, --passes, --validation-rows,
+/// --unlabelled-rows and --dtype of the verb. Sets that exist have their own.
 struct AssumedSizes {
   std::optional<int64_t> rows, dim, classes, passes, validation_rows, unlabelled_rows;
   std::optional<std::string> dtype;

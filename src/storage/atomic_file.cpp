@@ -47,12 +47,13 @@ void write_all(int file, const std::string& text, const std::string& path) {
 }
 
 void allocate(int file, int64_t bytes, const std::string& path) {
+  // posix_fallocate returns its error instead of setting errno, and refuses a size of 0.
   if (bytes == 0) return;
   int code;
   do code = ::posix_fallocate(file, 0, bytes);
   while (code == EINTR);
 
-  // File systems that cannot reserve report a full disk at the write instead.
+  // File systems that cannot reserve space report a full disk at the write instead.
   if (code != 0 && code != EOPNOTSUPP && code != EINVAL && code != ENOSYS)
     fail(path, fmt::format("reserve {} on the disk", byte_text(bytes)).c_str(), code);
 }
@@ -79,6 +80,7 @@ void atomic_write_text(const std::string& path, const std::string& text) {
 }
 
 std::string read_text(const std::string& path) {
+  // A FIFO would block and a device need not end, so only regular files are read.
   expect_regular_file(path);
   Descriptor file(path, O_RDONLY, "open");
 
@@ -93,18 +95,21 @@ std::string read_text(const std::string& path) {
 }
 
 void sync_and_rename(const std::string& temporary, const std::string& path) {
+  // The contents have to be on the disk before the name points to them: otherwise a power failure
+  // could leave an empty file under the final name.
   {
     Descriptor file(temporary, O_RDWR, "open");
     if (::fsync(file.value) != 0) fail(temporary, "flush to the disk", errno);
   }
 
-  // The contents are on the disk before the name points to them.
   if (::rename(temporary.c_str(), path.c_str()) != 0)
-    fail(path, "rename the temporary file to it", errno);
+    fail(path, "rename the temporary file to this name", errno);
 
+  // The new name is an entry of the folder, which is flushed too. Some file systems cannot do that;
+  // the rename is done either way.
   const auto folder = std::filesystem::path(path).parent_path().string();
   Descriptor parent(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY, "open");
-  ::fsync(parent.value);  // some file systems cannot flush a folder; the rename is done either way
+  ::fsync(parent.value);
 }
 
 void reserve_space(const std::string& path) {
@@ -155,13 +160,13 @@ void replace_path(const std::string& fresh, const std::string& path) {
   // the path empty; and, on file systems without an exchange, two renames.
   if (!path_exists(path)) {
     if (::rename(fresh.c_str(), path.c_str()) != 0)
-      fail(path, "rename the new result to it", errno);
+      fail(path, "rename the new result to this name", errno);
   } else if (::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
     remove(fresh);
   } else {
     if (::rename(path.c_str(), old.c_str()) != 0) fail(path, "rename the previous result", errno);
     if (::rename(fresh.c_str(), path.c_str()) != 0)
-      fail(path, "rename the new result to it", errno);
+      fail(path, "rename the new result to this name", errno);
     remove(old);
   }
 

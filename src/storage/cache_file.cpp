@@ -41,6 +41,7 @@ at::Tensor whole_numbers(const at::Tensor& column, const char* name, int64_t fir
 
 // Rows where the index takes its first value again. The order inside a pass does not matter.
 std::vector<int64_t> pass_starts(const CacheFile& file) {
+  // In pieces of kScanRows rows: an index of a large set would take gigabytes as f64.
   std::vector<int64_t> starts;
   double first_value = 0;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
@@ -57,6 +58,8 @@ std::vector<int64_t> pass_starts(const CacheFile& file) {
 // Whether each pass counts up by one from its first value, up to the rounding of the file's type;
 // if not, positions have to be exact.
 bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value) {
+  // The expected position is rounded as the file's type rounds it, so that an index that counts up
+  // is recognised even above 2^24, where f32 has no odd integers.
   bool counted = true;
   double largest = 0;
   const bool rounds = file.index.dtype == at::kFloat;
@@ -65,7 +68,6 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
                                       kIndexDataset, row, file.path);
     const auto* data = values.const_data_ptr<double>();
     for (int64_t i = 0; i < values.numel(); ++i) {
-      // Positions may be stored as f32, which rounds integers above 2^24.
       const auto position = static_cast<double>(first_value + (row + i) % rows_per_pass);
       counted = counted &&
                 data[i] == (rounds ? static_cast<double>(static_cast<float>(position)) : position);
@@ -73,6 +75,7 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
     }
   }
 
+  // Any other order needs exact positions, since they cannot be counted.
   DISSENT_CHECK(counted || !rounds || largest < 0x1p24, kData,
                 "{}: index: expected values that count up row by row, or below 2^24 (as far as f32 "
                 "is exact), found {}",
@@ -82,6 +85,8 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
 
 // The largest label; raises at the first value that cannot be a label.
 int64_t largest_label(const CacheFile& file) {
+  // Each class costs memory in every network, so a damaged value must not become a number of
+  // classes.
   int64_t largest = -1;
   for (int64_t row = 0; row < file.rows; row += kScanRows) {
     const auto values = whole_numbers(file.read_label(row, std::min(kScanRows, file.rows - row)),
@@ -120,7 +125,8 @@ CacheFile CacheFile::open(const std::string& path) {
   check_column(result.label, kLabelDataset, result.rows, path);
   check_column(result.index, kIndexDataset, result.rows, path);
 
-  // HDF5 stays open only where a dataset cannot be read with pread.
+  // HDF5 stays open only if a dataset cannot be read with pread (compressed, chunked, big-endian):
+  // then all reads have to come from one thread, since HDF5 is not thread-safe.
   result.seal = h5_seal(file);
   if (result.embed.offset < 0 || result.label.offset < 0 || result.index.offset < 0)
     result.file = std::move(file);

@@ -22,10 +22,10 @@ inline constexpr const char* kIndexDataset = "index";
 inline constexpr const char* kShardFormat = "dissent-cache-shard";
 inline constexpr int64_t kShardVersion = 2;
 
-/// One HDF5 file with embed [rows, D], label and index [rows] or [rows, 1]: a shard of a feature
-/// cache or a SED file.
-/// Datasets stored exactly as in memory are read with pread, by any thread; others through HDF5, by
-/// one thread.
+/// One HDF5 file with embed [rows, D] (f32, f16 or bf16), label and index [rows] or [rows, 1] (i32
+/// and i64 in a shard, floats in a SED file): a shard of a feature cache or a SED file. Datasets
+/// stored exactly as in memory are read with pread, by any thread; others through HDF5, by one
+/// thread.
 struct CacheFile {
   std::string path;
   int64_t rows = 0;
@@ -36,8 +36,10 @@ struct CacheFile {
   /// Error::kData with file, expected and found: not an HDF5 file, truncated, a dataset missing or
   /// with a wrong shape or type.
   static CacheFile open(const std::string& path);
+  /// Whether read() may be called by several threads at once.
   bool concurrent_reads() const { return !file.valid(); }
-  /// Rows [first, first + count) of one of the three, in its own dtype.
+  /// Rows [first, first + count) of one of the three, in its own dtype; `out` has room for them.
+  /// Error::kData: a checksum differs, the file is truncated, or HDF5 cannot decode it.
   void read(const DatasetInfo& info, const char* name, int64_t first, int64_t count,
             void* out) const;
   void read_embed(int64_t first, int64_t count, void* out) const {
@@ -47,7 +49,8 @@ struct CacheFile {
   at::Tensor read_index(int64_t first, int64_t count) const;  ///< [count], file's dtype
 };
 
-/// Opens a shard and compares it with the manifest: existence, size, rows, D, dtypes.
+/// Opens a shard and compares it with the manifest: existence, size, rows, D, dtypes. Error::kData
+/// for the first difference. Not collective.
 CacheFile open_shard(const std::string& folder, const ShardEntry& entry, const CacheSpec& spec);
 
 /// What a file without a manifest (SED's layout) holds.

@@ -21,6 +21,7 @@ constexpr int64_t kVersion = 1;
 
 // A TOML basic string; a line break becomes \n.
 std::string quoted(const std::string& text) {
+  // TOML forbids control characters in strings.
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\')
@@ -99,6 +100,7 @@ at::ScalarType dtype_from_name(const std::string& name, const std::string& place
 }
 
 std::vector<ShardEntry> plan_shards(const CacheSpec& spec) {
+  // Rounded up without the sum rows_per_pass + shard_rows, which overflows for a huge shard_rows.
   const int64_t per_pass = (spec.rows_per_pass - 1) / spec.shard_rows + 1;
   DISSENT_CHECK(per_pass <= kMostShards / spec.passes, kUsage,
                 "cache.shard_rows: expected at most {} shards, found {} with {} rows in each of {} "
@@ -212,7 +214,8 @@ std::string spec_difference(const CacheSpec& there, const CacheSpec& here) {
     compare(name, quoted(a), quoted(b));
   };
 
-  // Shape first, then origin: the order in which a user looks for the cause.
+  // Shape first, then origin: the order in which a user looks for the cause. shard_rows, the text
+  // of the configuration and its creator do not change the features, so they are not compared.
   compare("dim", there.dim, here.dim);
   compare("dtype", dtype_name(there.dtype), dtype_name(here.dtype));
   compare("passes", there.passes, here.passes);

@@ -50,14 +50,16 @@ inline constexpr int64_t kMostShards = 1'000'000;
 /// File name, first row and row count of every shard, without checksums. A shard never crosses from
 /// one pass into the next. Error::kUsage above kMostShards.
 std::vector<ShardEntry> plan_shards(const CacheSpec& spec);
+/// The TOML text of a manifest; parse_manifest reads it back.
 std::string manifest_text(const CacheManifest& manifest);
-/// Throws Error::kData with path and key: not TOML, another format or version, a key missing, of a
-/// wrong type or out of range.
+/// Reads such a text; path: for messages. Error::kData with path and key: not TOML, another format
+/// or version, a key that is missing, has a wrong type or is out of range, shards with gaps.
 CacheManifest parse_manifest(const std::string& text, const std::string& path);
 /// "dim is 768 there, 384 here; trunk is ..." for keys that make two caches different (neither
 /// shard_rows nor the text of the configuration); "" if they are the same.
 std::string spec_difference(const CacheSpec& there, const CacheSpec& here);
-/// "f32", "f16", "bf16" and back (Error::kData with the place).
+/// "f32", "f16", "bf16" (Error::kInternal for other dtypes) and back (Error::kData with the place
+/// for other names).
 std::string dtype_name(at::ScalarType dtype);
 at::ScalarType dtype_from_name(const std::string& name, const std::string& place);
 

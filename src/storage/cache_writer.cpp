@@ -73,6 +73,8 @@ struct Found {
 // Raises unless every shard listed in the manifest exists and fits.
 void check_shards(const std::string& path, const std::string& name, const CacheManifest& manifest,
                   bool finished) {
+  // Opening a finished cache checks all of its shards. An incomplete one cannot be opened, so the
+  // shards that it has are compared with the split that the writer will continue.
   if (finished) {
     FeatureCache::open(path);
     return;
@@ -83,8 +85,10 @@ void check_shards(const std::string& path, const std::string& name, const CacheM
     const auto& entry = manifest.shards[shard];
     DISSENT_CHECK(
         shard < plan.size() && entry.file == plan[shard].file && entry.rows == plan[shard].rows,
-        kData, "{}: shard {}: expected the split of this cache, found {} with {} rows", name, shard,
-        entry.file, entry.rows);
+        kData,
+        "{}: shard {}: expected the file and rows that follow from shard_rows, found {} with {} "
+        "rows",
+        name, shard, entry.file, entry.rows);
     open_shard(path, entry, manifest.spec);
   }
 }
@@ -195,6 +199,7 @@ CacheWriter CacheWriter::open(Communicator& comm, const std::string& path, const
 }
 
 std::optional<ShardPart> CacheWriter::next_shard() const {
+  // A function of shard number, rank and number of ranks only, so ranks need not communicate.
   const int64_t shard = finished_shards();
   if (shard == shard_count() || state_ == State::kFinished) return {};
 
@@ -268,18 +273,20 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
       if (comm_->rank() == 0) create_shard(temporary, entry, manifest_.spec);
     });
 
-    // All ranks write their rows in collective MPI-IO.
+    // All ranks write their rows in collective MPI-IO. Each step is agreed on by itself: a rank
+    // that failed alone would leave the others waiting in the next collective call.
     UniqueHandle file;
     agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
-
     std::vector<DataRange> ranges;
+
     // After a failed write the file is not closed: H5Fclose waits for all ranks inside HDF5,
     // retries the write on the failing disk and never returns (h5_start_before_mpi).
     agree(*comm_, [&] { h5_write_rows(file, kEmbedDataset, first, embed, *comm_, temporary); });
     agree(*comm_, [&] { h5_write_rows(file, kLabelDataset, first, label, *comm_, temporary); });
     agree(*comm_, [&] { h5_write_rows(file, kIndexDataset, first, index, *comm_, temporary); });
 
-    // Read back what this rank wrote (see h5_check_rows), then seal the file.
+    // Read back what this rank wrote (see h5_check_rows). The places of the values are needed for
+    // the seal, which is appended after HDF5 has closed the file.
     agree(*comm_, [&] { h5_flush(file, temporary); });
     agree(*comm_, [&] { h5_check_rows(file, kEmbedDataset, first, embed, temporary); });
     agree(*comm_, [&] { h5_check_rows(file, kLabelDataset, first, label, temporary); });
@@ -287,6 +294,7 @@ void CacheWriter::write_file(const ShardEntry& entry, int64_t first, const at::T
     agree(*comm_, [&] { ranges = h5_data_ranges(file, temporary); });
     agree(*comm_, [&] { file.close(temporary); });
 
+    // The final name appears only when the file is complete, checked and on the disk.
     write_seal(temporary, std::move(ranges), *comm_);
     agree(*comm_, [&] {
       if (comm_->rank() == 0) sync_and_rename(temporary, path_ + "/" + entry.file);

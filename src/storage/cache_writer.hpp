@@ -45,7 +45,9 @@ class CacheWriter {
   static CacheWriter open(Communicator& comm, const std::string& path, const CacheSpec& spec,
                           bool force);
 
+  /// What open() found; kFinished after finish().
   State state() const { return state_; }
+  /// Shards that are complete and listed in the manifest, and the number of all shards.
   int64_t finished_shards() const { return static_cast<int64_t>(manifest_.shards.size()); }
   int64_t shard_count() const { return static_cast<int64_t>(plan_.size()); }
   /// This rank's rows of the next shard: whole hash blocks, except at the shard's end; nothing when

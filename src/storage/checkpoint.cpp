@@ -103,6 +103,7 @@ void CheckpointWriter::check_layout() const {
 }
 
 void CheckpointWriter::create(const std::string& temporary) const {
+  // An upper bound of the file's size, so that a full disk is found before HDF5 creates the file.
   int64_t bytes = static_cast<int64_t>(config_text_.size()) +
                   kObjectBytes * static_cast<int64_t>(8 + progress_.size() + slabs_.size());
   for (const auto& slab : slabs_)
@@ -127,7 +128,6 @@ void CheckpointWriter::create(const std::string& temporary) const {
 void CheckpointWriter::write_slabs(const std::string& temporary) const {
   UniqueHandle file;
   agree(*comm_, [&] { file = h5_open_shared(temporary, *comm_); });
-
   std::vector<DataRange> ranges;
 
   // After a failed write the file is not closed: H5Fclose waits for all ranks inside HDF5, retries
@@ -161,6 +161,8 @@ void CheckpointWriter::commit() {
       if (comm_->rank() == 0) create(temporary);
     });
     write_slabs(temporary);
+
+    // Only now is the previous checkpoint replaced, by one rename that either happens or does not.
     agree(*comm_, [&] {
       if (comm_->rank() == 0) sync_and_rename(temporary, path_);
     });
@@ -242,6 +244,8 @@ at::Tensor CheckpointReader::read_slab(const std::string& name, int64_t first,
 void CheckpointReader::expect_shape(const std::string& name, int64_t members,
                                     const std::vector<int64_t>& member_shape,
                                     int64_t member) const {
+  // The shape of a member is compared before their number: a wrong network is the more useful
+  // message when both differ.
   const auto found = shape(name);
   const at::IntArrayRef found_member = at::IntArrayRef(found).slice(found.empty() ? 0 : 1);
   DISSENT_CHECK(found_member == at::IntArrayRef(member_shape), kData,

@@ -74,8 +74,10 @@ class CheckpointWriter {
 /// Error::kData with the file and what does not fit.
 class CheckpointReader {
  public:
+  /// Opens the file and reads format, configuration and progress; values are read by read_slab.
   explicit CheckpointReader(std::string path);
   const std::string& path() const { return path_; }
+  /// The configuration that the run was trained with, as resolved TOML, and its hash.
   const std::string& config_text() const { return config_text_; }
   const std::string& config_hash() const { return config_hash_; }
   const Progress& progress() const { return progress_; }
@@ -88,6 +90,7 @@ class CheckpointReader {
   /// Names of the datasets below a group, "members" -> {"block.norm.weight", ...}, sorted; empty if
   /// there is no such group.
   std::vector<std::string> names(const std::string& group) const;
+  /// Shape [M, ...] and dtype of a dataset, from its header.
   std::vector<int64_t> shape(const std::string& name) const;
   at::ScalarType dtype(const std::string& name) const;
   /// Members [first, first + count): [count, ...] in the file's dtype, host.

@@ -25,7 +25,8 @@ int64_t feature_bytes(const FeatureCache& cache) {
 
 }  // namespace
 
-// Chunks are numbered across all passes: id = pass * chunks + chunk.
+// Chunks are numbered across all passes: id = pass * chunks + chunk. The memory holds the labels of
+// both buffers, 2 x [chunk_rows] i64, then their features, 2 x [chunk_rows, D].
 struct ChunkStream::Impl {
   Communicator* node;
   FeatureCache cache;
@@ -74,6 +75,8 @@ struct ChunkStream::Impl {
                   piece = std::max<int64_t>(1, kPieceBytes / bytes);
     const int64_t first = chunk_rows * node->rank() / node->size(),
                   end = std::min(rows, chunk_rows * (node->rank() + 1) / node->size());
+
+    // In pieces that are checked for NaN and Inf while they are in the processor's cache.
     for (int64_t row = first; row < end; row += piece) {
       const int64_t count = std::min(piece, end - row);
       char* to = embed(slot) + row * bytes;
@@ -97,11 +100,16 @@ struct ChunkStream::Impl {
     if (held[slot] == id) return;
     settle();
     held[slot] = id;
+
+    // HDF5 is not thread-safe: where it has to decode the file, the read is deferred to the thread
+    // that waits for it.
     const auto policy = cache.concurrent_reads() ? std::launch::async : std::launch::deferred;
     read = std::async(policy, [this, id, slot] { read_share(id, slot); });
   }
 
   void make_current(int64_t id) {
+    // agree() turns an error of one rank's share into the same error on every rank, so that no rank
+    // waits in publish().
     if (id != current) {
       fetch(id);
       const int slot = slot_of(id);
@@ -119,7 +127,8 @@ struct ChunkStream::Impl {
       current = id, current_slot = slot;
     }
 
-    // Every rank has finished with the previous chunk, so its buffer is free.
+    // Every rank has taken its rows of the previous chunk before it came here, so that buffer is
+    // free. The chunk after the last one is the first of the next pass.
     fetch((id + 1) % (chunks * selection.passes));
   }
 

@@ -41,6 +41,7 @@ class ChunkStream {
   /// MPI_Finalize).
   ~ChunkStream();
 
+  // Sizes of the selection: rows() = passes() * rows_per_pass(), each of dim() features.
   int64_t rows() const;
   int64_t dim() const;
   int64_t passes() const;

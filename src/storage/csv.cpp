@@ -21,7 +21,7 @@ void check_separator(std::string_view text, const std::string& path) {
   for (const auto& [separator, name] : {std::pair(';', "semicolons"), {'\t', "tabs"}})
     DISSENT_CHECK(first.find(separator) == std::string_view::npos, kData,
                   "{}:{}: expected columns separated by commas, found {}; save it as CSV with "
-                  "commas (and points in numbers)",
+                  "commas (and decimal points)",
                   path, 1 + std::count(text.begin(), text.begin() + static_cast<long>(begin), '\n'),
                   name);
 }
@@ -71,6 +71,7 @@ class CsvReader {
 
   // Ends at a quote that is not doubled; commas and line breaks inside belong to the field.
   std::string quoted_text(size_t column) {
+    // The line is counted inside the field too: errors name the line in the file.
     std::string text;
     while (true) {
       DISSENT_CHECK(!at_end(), kData,

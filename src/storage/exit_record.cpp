@@ -36,6 +36,7 @@ void ExitRecord::end(int code) {
 }
 
 std::optional<int> read_exit_record(const std::string& path) {
+  // A text that is not a number ("running") leaves kNoExit: the program has not ended by itself.
   if (!path_exists(path)) return std::nullopt;
   try {
     const auto text = read_text(path);

@@ -20,6 +20,7 @@ class ExitRecord {
   ExitRecord();
   /// Called by the rank that writes the record; `end` does nothing on other ranks.
   void begin();
+  /// Replaces "running" by the exit code.
   void end(int code);
 
  private:

@@ -26,6 +26,7 @@ bool any_exponent_full(const void* values, int64_t count, Bits exponent) {
   return found != 0;
 }
 
+// Masks: the exponent bits of IEEE f32 (8), IEEE f16 (5) and bf16 (8).
 bool all_finite(const at::Tensor& values) {
   if (!values.is_contiguous()) return at::isfinite(values).all().item<bool>();
   const void* data = values.const_data_ptr();
@@ -47,8 +48,8 @@ struct FeatureCache::Impl {
   bool has_checksums = false;
   SedLayout sed;  // of a file without a manifest
 
-  // Calls piece(shard, first row within it, count, rows before) for each shard that holds some of
-  // the rows.
+  // Calls piece(file, first row within it, count) for each shard that holds some of the rows, in
+  // their order.
   template <class Piece>
   void for_each(int64_t first, int64_t count, const Piece& piece) const {
     DISSENT_CHECK(first >= 0 && count >= 0 && first + count <= spec.rows(), kInternal,
@@ -163,6 +164,8 @@ at::Tensor FeatureCache::read_labels(int64_t first, int64_t count) const {
 }
 
 at::Tensor FeatureCache::read_index(int64_t first, int64_t count) const {
+  // The index of a SED file that counts up is computed, since its floats may be rounded
+  // (SedLayout).
   if (impl_->sed.counted_index)
     return at::arange(first, first + count, at::kLong)
         .remainder_(rows_per_pass())
@@ -175,6 +178,7 @@ at::Tensor FeatureCache::read_index(int64_t first, int64_t count) const {
 }
 
 void FeatureCache::verify_shard(size_t shard) const {
+  // kReadRows is a multiple of the hash block, so each piece starts at a block.
   const auto& file = impl_->files[shard];
   std::vector<int64_t> blocks;
   for (int64_t row = 0; row < file.rows; row += kReadRows) {

@@ -19,6 +19,8 @@ namespace dissent {
 /// number of threads at once; see concurrent_reads().
 class FeatureCache {
  public:
+  /// Opens a cache folder or a SED file. An incomplete cache is an error that says how to resume
+  /// it.
   static FeatureCache open(const std::string& path);
   FeatureCache(FeatureCache&&) noexcept;
   FeatureCache& operator=(FeatureCache&&) noexcept;
@@ -38,8 +40,8 @@ class FeatureCache {
   /// Whether read_rows is thread-safe; if not, rows are read through HDF5, by one thread only.
   bool concurrent_reads() const;
 
-  /// Rows [first, first + count) across shards. Error::kInternal if they are not all in 0 .. rows()
-  /// - 1.
+  /// Features of rows [first, first + count), across shards, as f32: count * D values, row by row.
+  /// Error::kInternal if the rows are not all in 0 .. rows() - 1.
   void read_rows(int64_t first, int64_t count, float* out) const;
   at::Tensor read_rows(int64_t first, int64_t count) const;  ///< [count, D] f32
   /// The same without conversion: count * D values in the file's dtype.

@@ -76,12 +76,14 @@ void expect_no_seal(hid_t file, const std::string& path) {
 }  // namespace
 
 void h5_start_before_mpi() {
+  // H5open before MPI_Init: otherwise HDF5 registers a callback that closes files in MPI_Finalize.
   H5dont_atexit();
   H5open();
   silence();
 }
 
 std::string h5_message() {
+  // Upward: from the innermost function, whose description names the cause.
   std::string message;
   const auto take_first = [](unsigned, const H5E_error2_t* entry, void* out) -> herr_t {
     auto& text = *static_cast<std::string*>(out);
@@ -140,6 +142,8 @@ std::shared_ptr<const Seal> h5_seal(hid_t file) {
 }
 
 UniqueHandle h5_open(const std::string& path) {
+  // HDF5 has to parse nothing that could crash it. Seal::of has compared the metadata of a sealed
+  // file with its checksum; any other file is tried out in a child process.
   const auto seal = Seal::of(path);
   if (!seal) {
     DISSENT_CHECK(has_signature(path), kData, "{}: expected an HDF5 file, found another format",
@@ -237,7 +241,7 @@ at::ScalarType h5_dtype(hid_t type, const std::string& place) {
   }
   DISSENT_FAIL(kData,
                "{}: expected a float of 16, 32 or 64 bits or an integer, found HDF5 class {} of {} "
-               "bytes a value",
+               "bytes per value",
                place, static_cast<int>(kind), size);
 }
 

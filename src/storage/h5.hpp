@@ -97,7 +97,9 @@ struct DatasetInfo {
                         ///< memory (contiguous, little-endian, not linked from another file); else
                         ///< -1
 };
+/// Whether a link of this name exists; the groups on its way may be missing.
 bool h5_has(hid_t file, const std::string& name);
+/// The description of a dataset. Error::kData if it is missing, or as above.
 DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path);
 
 /// Adds a contiguous dataset whose space is allocated at once and not filled, and creates missing
@@ -120,7 +122,8 @@ inline constexpr int64_t kReadBackBytes = int64_t{16} << 20;
 void h5_check_rows(hid_t file, const std::string& name, int64_t first, const at::Tensor& local,
                    const std::string& path);
 /// Reads rows [first, first + count) into out, converting to dtype (exact, or rounded to nearest by
-/// HDF5).
+/// HDF5). Values of a sealed file are compared with their checksums. Error::kData: damaged or not
+/// readable.
 void h5_read_rows(hid_t file, const std::string& name, int64_t first, int64_t count, void* out,
                   at::ScalarType dtype, const std::string& path);
 /// The whole dataset, or rows [first, first + count) of it, in its own dtype.
@@ -134,6 +137,8 @@ using H5Value = std::variant<int64_t, double, std::string>;
 /// Attributes of an object, by its path in the file ("/" for the file's own).
 void h5_write_attribute(hid_t file, const std::string& object, const std::string& name,
                         const H5Value& value, const std::string& path);
+/// Integers of any width are read as i64, floats as f64. Error::kData: missing, an array, another
+/// type.
 H5Value h5_read_attribute(hid_t file, const std::string& object, const std::string& name,
                           const std::string& path);
 /// The attributes "format" and "version" of all our HDF5 files.
@@ -142,13 +147,17 @@ struct H5Format {
   int64_t version = -1;  ///< -1 if one is missing or this is not an integer
 };
 void h5_write_format(hid_t file, const H5Format& format, const std::string& path);
+/// Never an error for a file without them.
 H5Format h5_read_format(hid_t file, const std::string& path);
+/// Names of an object's attributes, in alphabetical order.
 std::vector<std::string> h5_attribute_names(hid_t file, const std::string& object,
                                             const std::string& path);
 /// A scalar dataset of text, of fixed length.
 void h5_write_text(hid_t file, const std::string& name, const std::string& text,
                    const std::string& path);
+/// Error::kData: missing, not one text, or damaged.
 std::string h5_read_text(hid_t file, const std::string& name, const std::string& path);
+/// Adds an empty group; its parent has to exist.
 void h5_add_group(hid_t file, const std::string& name, const std::string& path);
 /// Names of the datasets below a group, relative to it, in alphabetical order; empty if the group
 /// does not exist.

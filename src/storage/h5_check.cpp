@@ -81,6 +81,7 @@ ChildEnd run_child(const std::string& program, const std::string& path) {
   }
   ::close(ends[0]);
 
+  // A child that was started is always waited for, or it would stay as a zombie.
   DISSENT_CHECK(code == 0, kUsage, "{}: cannot be started: {}", program,
                 std::generic_category().message(code));
 
@@ -102,7 +103,8 @@ void check_h5_in_child(const std::string& path) {
   DISSENT_CHECK(::stat(path.c_str(), &status) == 0, kData, "{}: cannot read its status: {}", path,
                 std::generic_category().message(errno));
 
-  // Files that passed are remembered; a change of size or time gives another state.
+  // Files that passed are remembered; a change of size or time gives another state. The lock is
+  // held while the child runs, so that threads that open the same file wait for one check.
   const FileState state{status.st_dev, status.st_ino, status.st_size, status.st_mtim.tv_sec,
                         status.st_mtim.tv_nsec};
   const std::lock_guard lock(mutex);

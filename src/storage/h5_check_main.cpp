@@ -49,6 +49,8 @@ std::string first_reason() {
 // Ends the program if the last failure was a lack of memory: without a limit, the reading process
 // would grow. Other failures are reported by the reader that needs that part of the file.
 void look_at_failure() {
+  // The whole stack is searched: the failed allocation is the innermost entry, or wrapped in
+  // others.
   bool memory = false;
   H5Ewalk2(
       H5E_DEFAULT, H5E_WALK_UPWARD,
@@ -75,6 +77,7 @@ class Walk {
   void group(hid_t group, int depth) {
     attributes(group);
 
+    // What readers do with a group: list its names, and look up names that may be missing.
     std::vector<std::string> names;
     hsize_t at = 0;
     const auto add = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
@@ -107,7 +110,7 @@ class Walk {
     if (H5Oget_info(object, &info) < 0) return look_at_failure();
     const std::string key = std::to_string(info.addr);
 #endif
-    // A damaged file may link a group into itself.
+    // Each object once: a damaged file may link a group into itself.
     if (!seen_.emplace(info.fileno, key).second) return;
     const auto type = H5Iget_type(object);
     if (type == H5I_DATASET) dataset(object);
@@ -124,6 +127,7 @@ class Walk {
     };
     if (H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, &at, add, &names) < 0) look_at_failure();
 
+    // Values of attributes are in the object's header or in a heap, both of which may be damaged.
     for (const auto& name : names) {
       const hid_t attribute = looked_at(H5Aopen(object, name.c_str(), H5P_DEFAULT));
       if (attribute < 0) continue;
@@ -183,6 +187,7 @@ class Walk {
     std::vector<char> buffer(static_cast<size_t>(count) * size);
     if (values(buffer.data()) < 0) return look_at_failure();
 
+    // HDF5 allocated the values of variable length; the buffer holds only pointers to them.
     if (H5Tdetect_class(type, H5T_VLEN) > 0 || H5Tis_variable_str(type) > 0)
       H5Dvlen_reclaim(type, space, H5P_DEFAULT, buffer.data());
   }
@@ -232,6 +237,8 @@ int main(int count, char** arguments) {
     end_with("one whose root HDF5 cannot open: " + first_reason());
   }
 
+  // Everything that a reader may touch. A failure other than a lack of memory is left to the
+  // reader.
   Walk().group(root, 0);
   H5Gclose(root);
   H5Fclose(file);

@@ -89,6 +89,7 @@ std::string filter_name(H5Z_filter_t filter, const std::string& registered) {
 }
 
 void expect_filters(hid_t creation, const std::string& place) {
+  // Checked before any values are read, so that the message can name the filter and the remedy.
   const int count = DISSENT_H5(H5Pget_nfilters(creation), place);
   for (int i = 0; i < count; ++i) {
     char registered[64] = {};
@@ -142,6 +143,7 @@ void expect_values_in_file(const DatasetHandles& handles, const std::string& pla
 // Raises unless a chunked dataset has all of its chunks, and this HDF5 all of its filters.
 void expect_chunks(const DatasetHandles& handles, const std::vector<hsize_t>& sizes,
                    const std::string& place) {
+  // A chunk of size 0 in a damaged header would be a division by zero below.
   expect_filters(handles.creation, place);
   std::vector<hsize_t> chunk(sizes.size());
   DISSENT_H5(H5Pget_chunk(handles.creation, static_cast<int>(chunk.size()), chunk.data()), place);
@@ -157,6 +159,8 @@ void expect_chunks(const DatasetHandles& handles, const std::vector<hsize_t>& si
     needed = needed > static_cast<hsize_t>(kMostBytes) / along ? kTooMany : needed * along;
   }
 
+  // Missing chunks would be read as the fill value, silently. HDF5 before 1.10.5 cannot count them:
+  // there only a dataset without any chunk is found.
 #if H5_VERSION_GE(1, 10, 5)
   hsize_t found = 0;
   DISSENT_H5(H5Dget_num_chunks(handles.dataset, handles.space, &found), place);
@@ -172,6 +176,7 @@ void expect_chunks(const DatasetHandles& handles, const std::vector<hsize_t>& si
 // Raises unless the `bytes` of a contiguous dataset lie inside the file; nothing: more than 2^56.
 void expect_contiguous(const DatasetHandles& handles, const std::vector<hsize_t>& sizes,
                        std::optional<int64_t> bytes, const std::string& place) {
+  // The file of the dataset itself, which is another one if the name is an external link.
   const UniqueHandle own(DISSENT_H5(H5Iget_file_id(handles.dataset), place), H5Fclose);
   hsize_t file_bytes = 0;
   DISSENT_H5(H5Fget_filesize(own.valid() ? static_cast<hid_t>(own) : handles.file, &file_bytes),
@@ -233,6 +238,7 @@ constexpr size_t kMostTextBytes = size_t{1} << 30;
 // Reads one text through `read(memory type, buffer)`; `type` is the one in the file.
 std::string read_one_text(hid_t type, const std::function<herr_t(hid_t, void*)>& read,
                           const std::string& place) {
+  // A text of variable length is allocated by HDF5, which has to free it; h5py writes texts so.
   if (DISSENT_H5(H5Tis_variable_str(type), place) > 0) {
     char* text = nullptr;
     DISSENT_H5(read(type, &text), place);
@@ -240,6 +246,8 @@ std::string read_one_text(hid_t type, const std::function<herr_t(hid_t, void*)>&
     H5free_memory(text);
     return value;
   }
+
+  // A text of fixed length is padded with zero bytes.
   const auto bytes = H5Tget_size(type);
   DISSENT_CHECK(bytes > 0 && bytes <= kMostTextBytes, kData,
                 "{}: expected a text of at most {} bytes, found {}", place, kMostTextBytes, bytes);
@@ -278,6 +286,7 @@ DatasetInfo h5_info(hid_t file, const std::string& name, const std::string& path
   if (const haddr_t offset = H5Dget_offset(dataset); plain && offset != HADDR_UNDEF)
     info.offset = static_cast<int64_t>(offset);
 
+  // Every dataset of a sealed file has checksums; one that has none at this place is damaged.
   if (const auto seal = h5_seal(file); seal && info.offset >= 0)
     DISSENT_CHECK(seal->find(info.offset, bytes) >= 0, kData,
                   "{}: damaged: expected checksums of its values, found none", place);
@@ -290,9 +299,9 @@ void h5_add_dataset(hid_t file, const std::string& name, at::IntArrayRef shape,
   const UniqueHandle links(DISSENT_H5(H5Pcreate(H5P_LINK_CREATE), place), H5Pclose);
   DISSENT_H5(H5Pset_create_intermediate_group(links, 1), place);
 
-  const UniqueHandle creation(DISSENT_H5(H5Pcreate(H5P_DATASET_CREATE), place), H5Pclose);
   // Space now, values later: readers need one contiguous piece, and a fill would write everything
   // twice.
+  const UniqueHandle creation(DISSENT_H5(H5Pcreate(H5P_DATASET_CREATE), place), H5Pclose);
   DISSENT_H5(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY), place);
   DISSENT_H5(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER), place);
   DISSENT_H5(H5Pset_obj_track_times(creation, false), place);  // equal contents, equal bytes
@@ -438,7 +447,8 @@ H5Value h5_read_attribute(hid_t file, const std::string& object, const std::stri
       H5Aclose);
   const UniqueHandle type(DISSENT_H5(H5Aget_type(attribute), place), H5Tclose);
   const UniqueHandle space(DISSENT_H5(H5Aget_space(attribute), place), H5Sclose);
-  DISSENT_CHECK(H5Sget_simple_extent_npoints(space) == 1, kData, "{}: expected one value", place);
+  DISSENT_CHECK(H5Sget_simple_extent_npoints(space) == 1, kData,
+                "{}: expected one value, found none or several", place);
 
   const auto read = [&](hid_t memory_type, void* buffer) {
     return H5Aread(attribute, memory_type, buffer);
@@ -461,8 +471,8 @@ void h5_write_format(hid_t file, const H5Format& format, const std::string& path
 }
 
 H5Format h5_read_format(hid_t file, const std::string& path) {
-  // From the list of names, which dissent-h5check has read too; H5Aexists takes another path in
-  // HDF5.
+  // From the list of names, as dissent-h5check has read them: H5Aexists takes another path through
+  // HDF5, which that check has not tried with this file.
   const auto names = h5_attribute_names(file, "/", path);
   for (const char* name : {kFormatAttribute, kVersionAttribute})
     if (std::find(names.begin(), names.end(), name) == names.end()) return {};
@@ -508,11 +518,13 @@ std::string h5_read_text(hid_t file, const std::string& name, const std::string&
   DISSENT_CHECK(h5_has(file, name), kData, "{}: expected a dataset '{}', found none", path, name);
   const auto dataset = open_dataset(file, name, path);
 
+  // Checked before reading: several texts would be written beyond the buffer of one.
   const UniqueHandle type(DISSENT_H5(H5Dget_type(dataset), place), H5Tclose);
   const UniqueHandle space(DISSENT_H5(H5Dget_space(dataset), place), H5Sclose);
   DISSENT_CHECK(H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_npoints(space) == 1, kData,
-                "{}: expected one text", place);
+                "{}: expected one text, found other values", place);
 
+  // The text of a sealed file is compared with its checksum before it is used.
   if (const auto seal = h5_seal(file)) {
     const auto offset = H5Dget_offset(dataset);
     const auto bytes = static_cast<int64_t>(H5Tget_size(type));
@@ -556,6 +568,8 @@ std::vector<std::string> h5_dataset_names(hid_t file, const std::string& group,
 }
 
 std::vector<DataRange> h5_data_ranges(hid_t file, const std::string& path) {
+  // Values inside an object header (compact layout) have no offset: they are part of the metadata,
+  // which has a checksum of its own.
   std::vector<DataRange> ranges;
   for (const auto& name : h5_dataset_names(file, "/", path)) {
     const auto dataset = open_dataset(file, name, path);

@@ -25,7 +25,7 @@ struct NodeMemory::State {
                                         mpi_handle(*node), &base, &handle));
     DISSENT_MPI(MPI_Win_set_errhandler(handle, MPI_ERRORS_RETURN));
 
-    // Every rank asks for the address of rank 0's part: it differs from process to process.
+    // The address of rank 0's part differs from process to process, so each rank queries its own.
     MPI_Aint size = 0;
     int unit = 0;
     DISSENT_MPI(MPI_Win_shared_query(handle, 0, &size, &unit, &base));
@@ -47,8 +47,8 @@ void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& 
   agree(node, [&] {
     if (node.rank() != 0) return;
 
-    // Asked before the allocation: pages of a window come into being only when they are written,
-    // and a write without memory ends the process.
+    // Checked before the allocation: pages of a window are allocated only when they are written,
+    // and a write for which there is no memory ends the process (SIGBUS or the OOM killer).
     const int64_t available = available_memory_bytes();
     if (node.size() > 1) check_free_space("/dev/shm", bytes, what);
 
@@ -61,6 +61,7 @@ void NodeMemory::allocate(Communicator& node, int64_t bytes, const std::string& 
             : "");
   });
 
+  // One rank needs no window, and so no space in /dev/shm.
   state_->node = &node;
   agree(node, [&] {
     if (node.size() > 1) return state_->allocate_window(bytes);

@@ -27,10 +27,11 @@ class NodeMemory {
   /// full /dev/shm would cause a bus error. The same error on every rank. Collective over `node`,
   /// which has to outlive this object.
   void allocate(Communicator& node, int64_t bytes, const std::string& what);
+  /// The first byte, at an address of this process; null before allocate() and after free().
   char* data() const;
   /// Afterwards every rank sees what any rank wrote before the call. Collective.
   void publish();
-  /// Collective.
+  /// Frees the block; data() becomes invalid on all ranks. Collective.
   void free();
 
  private:

@@ -35,6 +35,8 @@ enum Op : uint8_t {
 };
 // clang-format on
 
+// A pickle is a program for a machine with a stack, marks on it and a memo of numbered values. The
+// reader runs the instructions that build data, and keeps every call as a value of kind kOther.
 class Reader {
  public:
   Reader(const std::string& bytes, const std::string& source,
@@ -49,7 +51,7 @@ class Reader {
         fail(fmt::format("opcode {:#04x} at byte {}{}", op, place_ - 1,
                          bytes_.starts_with('\x80')
                              ? ""
-                             : ": expected protocol 2 to 5, found an older one, or no pickle"));
+                             : ": expected protocol 2 to 5, found an older one, or not a pickle"));
     }
   }
 
@@ -102,6 +104,7 @@ class Reader {
     value->items = std::move(items);
     return push(value);
   }
+  // A value below the last mark belongs to the container that is being built: it cannot be popped.
   Pointer pop() {
     if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("its stack is empty");
     auto value = stack_.back();
@@ -125,8 +128,10 @@ class Reader {
   // Each group of opcodes below returns false for an opcode of another group.
   bool literal(uint8_t op) {
     switch (op) {
+      // The version and the lengths of frames say nothing about values.
       case kProto: take(1); return true;
       case kFrame: take(8); return true;
+
       case kNone: return push(make(Kind::kNone));
       case kNewTrue: return push_integer(1);
       case kNewFalse: return push_integer(0);
@@ -136,6 +141,8 @@ class Reader {
       case kLong1: return push_long(take(number<uint8_t>()));
       case kLong4: return push_long(take(number<uint32_t>()));
       case kBinFloat: take(8); return push(make(Kind::kOther));
+
+      // Texts and byte strings are the same here; their lengths have 1, 4 or 8 bytes.
       case kBinUnicode: return push_text(take(number<uint32_t>()));
       case kShortBinUnicode: return push_text(take(number<uint8_t>()));
       case kBinUnicode8:
@@ -162,6 +169,8 @@ class Reader {
     return static_cast<int64_t>(value);
   }
 
+  // Containers are built on the stack: from the values above a mark, or by appending to one that
+  // the memo may already refer to.
   bool container(uint8_t op) {
     switch (op) {
       case kMark: marks_.push_back(stack_.size()); return true;
@@ -176,6 +185,7 @@ class Reader {
       case kFrozenSet:
       case kList: return push_sequence(pop_mark());
       case kTuple1: return push_sequence({pop()});
+      // The last item is on top of the stack.
       case kTuple2:
       case kTuple3: {
         std::vector<Pointer> items(op == kTuple2 ? 2 : 3);
@@ -183,6 +193,7 @@ class Reader {
         return push_sequence(items);
       }
 
+      // The container is below its new items, and is changed in place: it may be in the memo.
       case kAppend:
       case kAppends:
       case kAddItems: {
@@ -198,6 +209,7 @@ class Reader {
     }
   }
 
+  // The items are key, value, key, value, ...
   bool set_items(uint8_t op) {
     std::vector<Pointer> items;
     if (op == kSetItem) {
@@ -217,6 +229,7 @@ class Reader {
     switch (op) {
       case kBinPut: memo_[number<uint8_t>()] = top(); return true;
       case kLongBinPut: memo_[number<uint32_t>()] = top(); return true;
+      // Protocol 4: the key is the number of entries so far.
       case kMemoize: {
         auto value = top();
         memo_.emplace(memo_.size(), std::move(value));
@@ -240,9 +253,9 @@ class Reader {
         return push_text(module + "." + std::string(line()), Kind::kGlobal);
       }
       case kStackGlobal: {
-        const auto name = pop(), module = pop();
         // Only of plain texts: a name made from a name would double its length with every
         // instruction.
+        const auto name = pop(), module = pop();
         constexpr size_t kMostName = 1000;
         if (module->kind != Kind::kText || name->kind != Kind::kText ||
             module->text.size() + name->text.size() > kMostName)
@@ -272,7 +285,8 @@ class Reader {
     }
   }
 
-  // ('storage', torch.FloatStorage, key, device, elements)
+  // The persistent id that torch.save writes for a storage: ('storage', torch.FloatStorage, key,
+  // device, elements). The device is ignored: all tensors are read to the host.
   Pointer storage_of(const PickleValue& id) const {
     static const std::map<std::string, at::ScalarType> types{
         {"torch.FloatStorage", at::kFloat}, {"torch.DoubleStorage", at::kDouble},
@@ -283,6 +297,7 @@ class Reader {
     if (id.items.size() < 5)
       fail("expected a storage as written by torch.save, found another object");
 
+    // Tensors of other types (quantised, complex) are ignored like other unknown objects.
     const auto type = types.find(id.items[1]->text);
     if (type == types.end()) return make(Kind::kOther);
 
@@ -336,6 +351,8 @@ class Reader {
         value->text += text[i];
         continue;
       }
+
+      // U+0080 .. U+00FF: two bytes, of which the first is 0xc2 or 0xc3.
       if ((byte & 0xfe) != 0xc2 || ++i == text.size())
         fail("expected Latin-1 text, found other characters");
       value->text += static_cast<char>((byte & 3) << 6 | (text[i] & 0x3f));
@@ -362,7 +379,8 @@ class Reader {
       values = extent->integer < 0 || values > (int64_t{1} << 40) ? -1 : values * extent->integer;
     }
     if (values * width != static_cast<__int128>(bytes.size()))
-      fail(fmt::format("an array [{}] has {} bytes", fmt::join(shape, ", "), bytes.size()));
+      fail(fmt::format("expected the bytes of an array [{}], found {} bytes",
+                       fmt::join(shape, ", "), bytes.size()));
 
     // Fortran order is C order of the reversed shape; the dimensions are permuted back at the end.
     if (fortran) std::reverse(shape.begin(), shape.end());
@@ -403,6 +421,7 @@ class Reader {
       value.integer = given[1]->text[0];
     if (!value.text.ends_with("multiarray._reconstruct")) return true;
 
+    // The array changes its kind in place, since the memo may refer to it already.
     const bool fits =
         given.size() == 5 && given[2]->text == "numpy.dtype" && !given[2]->items.empty();
     if (!fits) fail("expected an array as written by numpy, found another object");
@@ -414,7 +433,8 @@ class Reader {
     return true;
   }
 
-  // (storage, offset, shape, strides, ...)
+  // The arguments of torch._utils._rebuild_tensor_v2: (storage, offset, shape, strides, ...), in
+  // elements.
   Pointer tensor_of(const std::vector<Pointer>& given) const {
     std::vector<int64_t> shape, strides;
     for (const auto& extent : given[2]->items) shape.push_back(extent->integer);
@@ -434,8 +454,8 @@ class Reader {
       last += static_cast<__int128>(shape[d] - 1) * strides[d];
 
     if (!counts || (!empty && last >= storage.numel()))
-      fail(fmt::format("a tensor [{}] is outside its storage of {}", fmt::join(shape, ", "),
-                       storage.numel()));
+      fail(fmt::format("a tensor [{}] is outside its storage of {} elements",
+                       fmt::join(shape, ", "), storage.numel()));
 
     auto value = make(Kind::kTensor);
     value->tensor =

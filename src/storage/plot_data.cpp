@@ -29,6 +29,7 @@ PlotKind kind_of(const std::string& text, const std::string& place) {
 
 // What is wrong with a point of a file of this kind, or "".
 std::string problem_of(const PlotPoint& point, PlotKind kind) {
+  // Comparisons are written so that NaN fails them: !(low <= high), not low > high.
   const bool binned = point.kind == PlotKind::kReliability || point.kind == PlotKind::kHistogram;
   if (point.kind != kind)
     return fmt::format("kind: expected {} as in the rows before, found {}", plot_kind_name(kind),
@@ -37,7 +38,8 @@ std::string problem_of(const PlotPoint& point, PlotKind kind) {
     return fmt::format("x, y: expected finite numbers, found {}, {}", point.x, point.y);
   if (binned && !(point.low && point.high))
     return "low, high: expected the edges of the bin, found none";
-  if (point.low.has_value() != point.high.has_value()) return "low, high: expected both or none";
+  if (point.low.has_value() != point.high.has_value())
+    return "low, high: expected both or none, found one";
   if (point.low && !(*point.low <= *point.high))
     return fmt::format("low, high: expected low <= high, found {}, {}", *point.low, *point.high);
   if (point.area && !(*point.area >= 0 && *point.area <= 1))
@@ -117,6 +119,7 @@ std::vector<PlotPoint> read_plot(const std::string& path) {
   const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty(), kData, "{}: expected a header line, found an empty file", path);
 
+  // Without these columns the file is some other table, which the message says.
   const auto& header = records[0].fields;
   for (const char* name : {"kind", "series", "x", "y"})
     DISSENT_CHECK(std::find(header.begin(), header.end(), name) != header.end(), kData,

@@ -13,14 +13,14 @@ const char* plot_kind_name(PlotKind kind);
 /// One point of a plot: a row of a plot file, `figures/<name>.csv`, CSV with the header
 /// kind,series,x,y,low,high,weight. All rows of a file have the same kind:
 ///
-///   kind         a row is          x                  y                    low, high       weight
-///   reliability  a bin             mean confidence    accuracy             edges of bin    share
-///   of
-///                                                                                          samples
-///   histogram    a bin             centre             share of samples     edges of bin
-///   roc          a threshold       false positives    true positives       band of y
-///                (area: below the whole curve, in the first row of a series)
-///   curve        a point of a line any                any                  band of y
+///   kind         a row is         x                y                 low, high     weight
+///   reliability  a bin            mean confidence  accuracy          edges of bin  share
+///   histogram    a bin            centre           share of samples  edges of bin
+///   roc          a threshold      false positives  true positives    band of y
+///   curve        a point of line  any              any               band of y
+///
+/// weight: share of the samples that are in this bin. area, of kind roc: below the whole curve, in
+/// the first row of a series.
 ///
 /// Shares and accuracies are fractions. The points of a series are in the order of x; empty bins
 /// are left out. Fields that are not needed are empty; the columns area and label exist if a point

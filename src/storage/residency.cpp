@@ -83,6 +83,8 @@ HostResidency HostResidency::load(Communicator& node, const FeatureCache& cache,
       }
     });
 
+    // An error that all ranks have is thrown on all of them, so the collective close() is safe; an
+    // error of this rank alone is not followed by it, since the other ranks would not take part.
     memory.publish();
   } catch (const Error& error) {
     if (error.agreed()) result.close();

@@ -46,8 +46,7 @@ RowSubset read_row_subset(const std::string& path, bool complement) {
     int64_t position = -1;
     const auto [stop, code] = std::from_chars(word.data(), word.data() + word.size(), position);
     DISSENT_CHECK(code == std::errc() && stop == word.data() + word.size() && position >= 0, kData,
-                  "{}:{}: expected a position (an integer from 0), found '{}'", path, line + 1,
-                  word);
+                  "{}:{}: expected a position (an integer >= 0), found '{}'", path, line + 1, word);
 
     // A position listed twice is refused: it would be used once, not twice as one may expect.
     const auto [before, added] = seen.emplace(position, line + 1);
@@ -70,6 +69,7 @@ RowSelection select_rows(const FeatureCache& cache, int64_t first_pass, int64_t 
   const int64_t per_pass = cache.rows_per_pass();
   if (!subset) return {{{first_pass * per_pass, passes * per_pass}}, passes, per_pass};
 
+  // rows_per_pass is -1 until the first pass has been filtered. found: which positions occur.
   auto positions = subset->positions;
   std::sort(positions.begin(), positions.end());
   std::vector<bool> found(positions.size(), false);

@@ -36,6 +36,7 @@ const TextField kTexts[] = {{"names", &SaliencyMaps::names},
                             {"class_names", &SaliencyMaps::class_names}};
 
 at::Tensor bytes_of_lines(const std::vector<std::string>& lines) {
+  // One name per line; a line break inside a name would shift all names after it.
   std::string text;
   for (auto line : lines) {
     std::replace(line.begin(), line.end(), '\n', ' ');
@@ -58,6 +59,7 @@ std::vector<std::string> lines_of_bytes(const at::Tensor& bytes) {
 
 // The first field that does not fit, as a message; "" if all fit.
 std::string problem_of(const SaliencyMaps& saliency) {
+  // N is the number of images: all fields have it as their first dimension.
   for (const auto& field : kFields) {
     const auto& values = saliency.*field.values;
     if (values.dim() != field.dims || values.scalar_type() != field.dtype)
@@ -65,15 +67,17 @@ std::string problem_of(const SaliencyMaps& saliency) {
                          at::toString(field.dtype), field.dims, at::toString(values.scalar_type()),
                          fmt::join(values.sizes(), ", "));
     if (values.size(0) != saliency.image.size(0))
-      return fmt::format("{}: expected {} images like the field image, found {}", field.name,
+      return fmt::format("{}: expected {} images as in the field image, found {}", field.name,
                          saliency.image.size(0), values.size(0));
     if (values.numel() == 0) return fmt::format("{}: expected values, found none", field.name);
   }
 
   if (!saliency.names.empty() &&
       static_cast<int64_t>(saliency.names.size()) != saliency.image.size(0))
-    return fmt::format("names: expected {} names like the field image, found {}",
+    return fmt::format("names: expected {} names, one per image of the field image, found {}",
                        saliency.image.size(0), saliency.names.size());
+
+  // Grey or RGB, which is what a plot can show.
   const int64_t channels = saliency.image.size(3);
   return channels == 1 || channels == 3
              ? ""
@@ -97,6 +101,7 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
   for (const auto& field : kFields)
     bytes += (saliency.*field.values).numel() * (saliency.*field.values).element_size();
 
+  // h5_write_rows is made for groups of ranks; this process writes alone.
   auto self = make_self_communicator();
   try {
     auto file = h5_create(temporary, bytes);
@@ -114,6 +119,7 @@ void write_saliency(const std::string& path, const SaliencyMaps& saliency) {
       h5_write_rows(file, field.name, 0, bytes_of_text, *self, temporary);
     }
 
+    // A reader finds the old file or the complete new one.
     h5_close_sealed(file, temporary);
     sync_and_rename(temporary, path);
   } catch (...) {

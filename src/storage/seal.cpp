@@ -68,7 +68,8 @@ int64_t block_bytes(int64_t bytes, int64_t block) {
   return std::min(kSealBlockBytes, bytes - block * kSealBlockBytes);
 }
 
-// XXH3 of all bytes of the HDF5 part outside the ranges, which are sorted by offset.
+// XXH3 of all bytes of the HDF5 part outside the ranges, which are sorted by offset and do not
+// overlap. Without ranges: of bytes 0 .. end - 1.
 uint64_t metadata_hash(const InputFile& file, const std::vector<DataRange>& ranges, int64_t end) {
   XXH3_state_t state;
   XXH3_64bits_reset(&state);
@@ -82,6 +83,7 @@ uint64_t metadata_hash(const InputFile& file, const std::vector<DataRange>& rang
     }
   };
 
+  // The bytes between two datasets, and those before the first and behind the last.
   int64_t at = 0;
   for (const auto& range : ranges) {
     add(at, range.offset);
@@ -144,6 +146,7 @@ std::string table_of(const std::vector<DataRange>& ranges, const std::vector<uin
 }
 
 void append(const std::string& path, const std::string& text) {
+  // The first error is kept, and the file is closed in any case: closing may report it too.
   const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   int code = file < 0 ? errno : 0;
 
@@ -245,6 +248,8 @@ struct Trailer {
 // Nothing for a file without a seal. The trailer's sizes have to add up to the file before anything
 // is read by them.
 std::optional<Trailer> trailer_of(const InputFile& file, const std::string& path) {
+  // A file that ends in other characters was written by another program, or lost its end:
+  // h5_open tells the two cases apart.
   const int64_t size = file.size();
   char bytes[kTrailerBytes];
   if (size < kTrailerBytes) return {};
@@ -269,6 +274,7 @@ std::string checked_table(const InputFile& file, const Trailer& trailer, const s
   std::string text(trailer.table_bytes + 3 * sizeof(uint64_t), '\0');
   file.read(static_cast<int64_t>(trailer.hdf5_bytes), static_cast<int64_t>(text.size()),
             text.data());
+  // The checksum before the version: a version in damaged bytes means nothing.
   const auto found = XXH3_64bits(text.data(), text.size());
   DISSENT_CHECK(found == trailer.checksum, kData,
                 "{}: damaged: bytes {} .. {}, its table of checksums: expected {}, found {}; {}",
@@ -301,7 +307,8 @@ std::shared_ptr<const Seal> Seal::of(const std::string& path) {
   if (!trailer) return nullptr;
   const auto text = checked_table(file, *trailer, path);
 
-  // Ranges and block checksums of each dataset.
+  // Ranges and block checksums of each dataset. The text is as it was written, but a file may be
+  // made on purpose: sizes are compared with what can follow in the table.
   TableReader table(text, path);
   auto seal = std::make_shared<Seal>();
   seal->path_ = path;
@@ -386,6 +393,7 @@ void Seal::read(int64_t dataset, int64_t first, int64_t bytes, void* out) const 
 }
 
 void Seal::check(int64_t dataset, int64_t first, int64_t bytes) const {
+  // For values that HDF5 itself reads, because it has to convert them.
   const auto& data = *data_.at(static_cast<size_t>(dataset));
   if (bytes == 0) return;
   const InputFile file(path_);

@@ -42,12 +42,14 @@ class Seal {
   /// Number of the dataset whose values are stored there; -1 if there is none.
   int64_t find(int64_t offset, int64_t bytes) const;
   int64_t datasets() const { return static_cast<int64_t>(data_.size()); }
+  /// Number of checksums of all datasets.
   int64_t blocks() const;
   /// Reads bytes [first, first + bytes) of a dataset's values to `out` and checks each block that
   /// they touch: blocks read completely every time, others once per process. Error::kData with
   /// file, dataset, bytes and both checksums. Thread-safe.
   void read(int64_t dataset, int64_t first, int64_t bytes, void* out) const;
-  /// Checks the blocks that contain these bytes, unless they were checked before.
+  /// Checks the blocks that contain these bytes, unless they were checked before. Error::kData as
+  /// in read(). Thread-safe.
   void check(int64_t dataset, int64_t first, int64_t bytes) const;
   /// Checks every block, including those checked before.
   void verify() const;

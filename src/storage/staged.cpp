@@ -17,8 +17,9 @@ std::string staged_name(const std::string& folder, const std::string& path) {
   const auto whole = fs::canonical(path);
   const auto manifest = whole / "manifest.toml";
 
-  // The contents decide the name: a manifest has checksums, a single file is known by size and
-  // time.
+  // The contents are part of the name, so that the copy of an older cache at the same path is not
+  // used: a manifest holds the checksums of its shards; a single file is identified by size and
+  // time, since reading all of it would cost as much as copying it.
   const std::string version =
       fs::is_directory(whole) ? read_text(manifest.string())
                               : fmt::format("{} {}", fs::file_size(whole),

@@ -8,7 +8,8 @@ namespace dissent {
 /// path of the cache and its manifest (or a file's size and time), so a copy of an older cache is
 /// not used.
 std::string staged_path(const std::string& path);
-/// Path in the folder for the copy of a cache.
+/// Path in the folder for the copy of a cache. Throws std::filesystem::filesystem_error or
+/// Error::kData if the cache cannot be read.
 std::string staged_name(const std::string& folder, const std::string& path);
 
 }  // namespace dissent

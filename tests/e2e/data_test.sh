@@ -80,7 +80,7 @@ mkdir -p photos/val/{ant,bee,cat,.cache}
 cp photos/train/cat/png_rgb.png photos/val/cat/
 cp photos/train/cat/png_rgb.png photos/val/.cache/
 cp photos/train/cat/png_rgb.png photos/val/bee/a.webp
-refused 1 3 "found none in 2 of 3: ant (no files); bee (1 file of other endings: .webp 1)" -- imglist photos/val --root photos --output none.txt
+refused 1 3 "found none in 2 of 3: ant (no files); bee (1 file with other suffixes: .webp 1)" -- imglist photos/val --root photos --output none.txt
 well 1 imglist photos/val --root photos --allow-empty --output val.txt
 expect_text "event=list_written path=val.txt images=1 classes=3" "event=files_skipped place=val.txt class=bee" "event=classes_without_images place=val.txt classes=2 of=3 first=ant"
 [ "$(cat val.txt)" = "val/cat/png_rgb.png 2" ] || failed "val.txt is $(cat val.txt)"

@@ -40,13 +40,13 @@ refused 1 2 "jobs again: expected --where column=pattern" -- jobs again six.csv
 well_jobs again six.csv --where name=a --dry-run --no-cost
 expect_text "1 jobs"
 well_jobs again six.csv --where name=a
-expect_text "a: done" "table: done with the old result of a row that is run again, and not run again itself"
+expect_text "a: done" "table: computed from the old result of a row that is run again; this row is not run again"
 expect_same before/six/seed-1/checkpoint.h5 results/six/seed-1/checkpoint.h5
 [ "$(number_of results/six/seed-1/checkpoint.h5)" != "$first" ] || failed "seed-1 was not trained anew"
 [ "$(number_of results/six/seed-2/checkpoint.h5)" = "$second" ] || failed "seed-2 was trained anew"
 expect_no_file results/six/.again
 well_jobs status six.csv --where name=table
-expect_text "its dependency a has run since; \`jobs again --where name=table\` runs it again"
+expect_text "its dependency a has been run since; \`jobs again --where name=table\` reruns this row"
 manifest=$(number_of train.cache/manifest.toml) rows=$(number_of "$csv")
 well_jobs again six.csv --where 'name=cache-train' --where 'verb=cache'
 [ "$(number_of train.cache/manifest.toml)" != "$manifest" ] || failed "the cache was not written anew"

@@ -104,7 +104,7 @@ says() {
 # Caching.
 says 2 "all.csv:2: cache-train (and cache-test): dataset: expected one of " -- cache.toml 's/"synthetic"/"imagenet"/'
 says 2 "all.csv:2: cache-train (and cache-test): trunk.model: expected \"none\", since the set has features (data.dataset = \"synthetic\"), found \"pixels\"" -- cache.toml 's/"none"/"pixels"/'
-says 2 "cache-train (and cache-test): trunk.model: expected a network with corruption or trunk.weights" -- cache.toml 's/^model = .*/&\nweights = "x.pth"/'
+says 2 "cache-train (and cache-test): trunk.model: expected a network, since corruption or trunk.weights is set" -- cache.toml 's/^model = .*/&\nweights = "x.pth"/'
 says 2 "frozen: data.transform: expected the transform to inputs of lenet, found \"none\"" -- frozen.toml '/^transform/d'
 says 2 "frozen: trunk.weights: expected the weights of lenet" -- frozen.toml '/^weights/d; /^member/d'
 says 2 "frozen: data.split: expected one of train, test (dataset mnist), found 'val'" -- frozen.toml 's/^split = .*/split = "val"/'

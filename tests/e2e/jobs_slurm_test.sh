@@ -76,7 +76,7 @@ grep -q 'a checkpoint is written' "$(folder_of a)/stop.1.1" || failed "a did not
 scontrol update jobid="$(id_of sorted.csv b)" StartTime=now
 until_says sorted.csv b 'of 60 epochs'
 kill -9 "$(pgrep -f -- "$program train train.toml .*seeds=\[2\]" | tail -n 1)"
-until_says sorted.csv b 'start 2, after 1 that failed'
+until_says sorted.csv b 'start 2, 1 failed before'
 scontrol update nodename=n2 state=down reason=test
 until_says sorted.csv b preempted
 scontrol update nodename=n2 state=resume 2> resume.txt || true # it may have come back by itself

@@ -41,7 +41,7 @@ well 2 plan train.toml --rows 4000 --dim 256 --classes 100 --ranks 1,24,25,1000 
 expect_text "train.cache: 4000 rows x 256 features" "does not exist yet: shape from the options" "1 x 24 x 1" "1 x 5 x 5" "1000 ranks: more ranks than work" \
   "the batch is split: values agree with those of other grids to a tolerance"
 ! grep -q "per epoch  " out || failed "times without a calibration"
-refused 1 2 "--ranks: expected numbers of ranks, as 1,2,8; found '1,x'" -- plan train.toml --rows 1 --dim 1 --classes 1 --ranks 1,x
+refused 1 2 "--ranks: expected numbers of ranks, such as 1,2,8; found '1,x'" -- plan train.toml --rows 1 --dim 1 --classes 1 --ranks 1,x
 refused 1 2 "--rows: expected an integer >= 1, found -3" -- plan train.toml --rows -3 --dim 1 --classes 1
 refused 1 2 "data.validation: v.cache does not exist; --validation-rows gives its number of rows" -- plan train.toml --rows 9 --dim 1 --classes 1 --set data.validation=v.cache
 refused 1 2 "grid: expected runs x members x data = 1 ranks, found runs = 1, members = auto, data = 2; all ranks work: grid.runs = 1, grid.members = 1, grid.data = 1" -- plan train.toml --rows 9 --dim 9 --classes 2 --set grid.data=2

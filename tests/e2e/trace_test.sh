@@ -64,7 +64,7 @@ PYTHON
 well 1 train heads.toml --quiet
 cp results/heads/seed-42/checkpoint.h5 plain.h5
 expect_no_file results/heads/seed-42/trace.h5
-refused 1 2 "--trace: starts from the initial weights: expected no run in results/heads/seed-42, found one" -- train heads.toml --quiet --trace 5
+refused 1 2 "--trace: expected no run in results/heads/seed-42 (a trace starts from the initial weights), found one" -- train heads.toml --quiet --trace 5
 well 1 train heads.toml --quiet --force --trace 5
 expect_same results/heads/seed-42/checkpoint.h5 plain.h5
 trace=results/heads/seed-42/trace.h5

@@ -139,7 +139,7 @@ refused_trunk 1 3 "text.pth: " trunk.weights=text.pth
 # A transform to other sizes than the network's: before images or weights are looked at.
 refused_trunk 1 2 'data.transform: expected a transform to images with edges of 28 .. 31 pixels for trunk.model = "lenet", found "cifar10_test" (32 pixels)' \
   trunk.weights=nowhere.pth data.transform=cifar10_test data.root=nowhere
-refused_trunk 1 2 "trunk.model: expected a network with corruption or trunk.weights" trunk.model=pixels
+refused_trunk 1 2 "trunk.model: expected a network, since corruption or trunk.weights is set" trunk.model=pixels
 mkdir -p pictures/a pictures/b
 cp "$source_dir"/tests/data/photographs/*.jpg pictures/a/
 cp pictures/a/chelsea.jpg pictures/b/

@@ -31,9 +31,10 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
   const int64_t label_bytes = spec.classes == 100 ? 2 : 1;  // coarse, fine
   const auto bytes = read_text(path);
   const int64_t size = static_cast<int64_t>(bytes.size()), record = label_bytes + kValues;
-  DISSENT_CHECK(size > 0 && size % record == 0, kData,
-                "{0}: expected records of {2} bytes, found {1} bytes: truncated, or not of {3}",
-                path, size, record, spec.name);
+  DISSENT_CHECK(
+      size > 0 && size % record == 0, kData,
+      "{0}: expected records of {2} bytes, found {1} bytes: truncated, or not a file of {3}", path,
+      size, record, spec.name);
 
   // CIFAR-100 has a coarse label and a fine one, which is used here.
   const auto records =
@@ -43,6 +44,7 @@ Part binary_part(const DatasetSpec& spec, const std::string& path) {
 }
 
 Part python_part(const DatasetSpec& spec, const std::string& path) {
+  // The pickle is read as data; nothing in it is executed. It has no torch storages.
   const auto bytes = read_text(path);
   const auto content = read_pickle_values(bytes, path, [&](const PickleValue&) -> at::Tensor {
     DISSENT_FAIL(kData, "{}: expected numpy arrays, found torch tensors", path);
@@ -94,6 +96,7 @@ std::vector<std::string> parts_of(const DatasetSpec& spec, const std::string& sp
 }
 
 int64_t severity_of(const DatasetSpec& spec, const std::string& split) {
+  // The corruption becomes a file name below the root: ".." must not lead out of it.
   const auto slash = split.find('/');
   const bool fits = slash != std::string::npos && slash > 0 && slash + 2 == split.size() &&
                     split.back() >= '1' && split.back() <= '5' &&
@@ -109,6 +112,7 @@ std::vector<std::string> corruption_files(const DatasetSpec& spec, const std::st
                                           const std::string& corruption) {
   if (corruption != "all") return {root + "/" + corruption + ".npy"};
 
+  // Sorted, because the order of a directory listing depends on the file system.
   std::vector<std::string> files;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(root, ignored))
@@ -143,6 +147,7 @@ std::unique_ptr<ImageSource> open_cifar(const DatasetSpec& spec, const std::stri
   DISSENT_CHECK(binary || is_there("", "") || is_there(python_folder, ""), kData,
                 "{}/{}.bin: no such file, nor {}; {}", root, names[0], names[0], spec.obtain);
 
+  // Labels are checked file by file, so that an error names the file.
   std::vector<at::Tensor> images, labels;
   for (const auto& name : names) {
     const std::string path = place + "/" + name + (binary ? ".bin" : "");
@@ -181,6 +186,7 @@ std::unique_ptr<ImageSource> open_cifar_c(const DatasetSpec& spec, const std::st
                   at::toString(images.back().scalar_type()),
                   fmt::join(images.back().sizes().slice(1), ", "), kRows * kSeverities);
 
+    // All corruptions share one file of labels, which has five copies of them, one per severity.
     labels.push_back(read_npy(label_path, first, kRows).to(at::kLong).contiguous());
     DISSENT_CHECK(labels.back().dim() == 1, kData, "{}: expected labels [N], found {} dimensions",
                   label_path, labels.back().dim());

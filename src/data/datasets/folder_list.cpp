@@ -61,10 +61,10 @@ void count_skipped(const fs::path& file, const std::string& ending, FolderList::
   if (skipped.first.empty() || path < skipped.first) skipped.first = path;
 }
 
-// "12 files of other endings: .webp 11, .txt 1"
+// "12 files with other suffixes: .webp 11, .txt 1"
 std::string text_of(const FolderList::Skipped& skipped) {
+  // Counts are negative, so that sorting puts the most frequent first, and names break ties.
   std::vector<std::pair<int64_t, std::string>> endings;
-  // Counts are negative, so that sorting puts the most frequent first.
   for (const auto& [ending, count] : skipped.endings)
     endings.emplace_back(-count, fmt::format("{} {}", ending.empty() ? "none" : ending, count));
   std::sort(endings.begin(), endings.end());
@@ -73,8 +73,8 @@ std::string text_of(const FolderList::Skipped& skipped) {
   std::vector<std::string> texts;
   for (const auto& [count, text] : endings) texts.push_back(text);
   if (texts.size() > 4) texts.resize(4), texts.push_back("..");
-  return fmt::format("{} file{} of other endings: {}", skipped.files, skipped.files == 1 ? "" : "s",
-                     fmt::join(texts, ", "));
+  return fmt::format("{} file{} with other suffixes: {}", skipped.files,
+                     skipped.files == 1 ? "" : "s", fmt::join(texts, ", "));
 }
 
 // The folder's path in the list, relative to the root.
@@ -101,12 +101,15 @@ std::string name_part(const fs::path& file, int64_t n) {
 }
 
 void add_images(const std::string& folder, const FolderListOptions& options, Found& found) {
+  // prefix: the folder as the list shall name it; start: length of the folder's own path, which is
+  // cut off each entry's path.
   DISSENT_CHECK(fs::is_directory(folder), kData, "{}: no such folder", folder);
   std::string prefix = below_root(folder, options.root);
   if (!prefix.empty() && prefix.back() != '/') prefix += '/';
   const size_t before = found.images.size(), start = folder.size() + (folder.back() == '/' ? 0 : 1);
   int64_t others = 0;
 
+  // Links to folders are followed: data sets are often assembled from them.
   for (auto entry = fs::recursive_directory_iterator(
            folder, fs::directory_options::follow_directory_symlink);
        entry != fs::recursive_directory_iterator(); ++entry) {
@@ -123,6 +126,8 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
       continue;
     }
 
+    // Files that are not images are counted by class: a class whose images have an unknown suffix
+    // would otherwise be missing silently.
     const size_t slash = inside.find('/');
     const auto subfolder = slash == std::string::npos ? "" : inside.substr(0, slash);
     const auto ending = in_lower_case(path.extension().string());
@@ -132,6 +137,7 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
       continue;
     }
 
+    // The list has one image per line.
     DISSENT_CHECK(inside.find('\n') == std::string::npos, kData,
                   "{}/{}: expected a name without a line break, found one", folder, inside);
     DISSENT_CHECK(
@@ -154,6 +160,7 @@ void add_images(const std::string& folder, const FolderListOptions& options, Fou
 
 // Raises for subfolders without an image, with what they contain instead.
 void check_empty(const FolderList& list, const FolderListOptions& options, size_t subfolders) {
+  // What it has instead of images tells the cause: an unpacked archive, another format.
   if (list.empty.empty() || options.allow_empty) return;
   std::vector<std::string> texts;
   for (const auto& name : list.empty) {
@@ -236,11 +243,11 @@ FolderList list_folders(const FolderListOptions& options) {
 }
 
 void log_skipped(const FolderList& list, const std::string& place) {
+  // A folder may have thousands of classes: ten are named, the others counted.
   int64_t files = 0;
   size_t named = 0;
   for (const auto& [name, skipped] : list.skipped) {
     files += skipped.files;
-    // A folder may have thousands of classes: ten are named, the others counted.
     if (++named > kMostClassesNamed) continue;
     warn_once(fmt::format("event=files_skipped place={} class={} first={} reason=\"{}\"", place,
                           name.empty() ? "none" : name, skipped.first, text_of(skipped)));
@@ -263,6 +270,7 @@ std::string class_file_text(const std::vector<std::string>& names) {
 }
 
 std::vector<std::string> read_class_file(const std::string& path) {
+  // The number of a class is its place among the names, so a name that occurs twice would have two.
   std::vector<std::string> names;
   std::set<std::string> seen;
   std::istringstream lines(edited_text(read_text(path), path));

@@ -57,8 +57,9 @@ void log_skipped(const FolderList& list, const std::string& place);
 std::string class_file_of(const std::string& list);
 /// The class file in a run's folder: the classes that the run was trained on.
 inline constexpr const char* kRunClassFile = "classes.txt";
+/// The text of a class file: one name per line.
 std::string class_file_text(const std::vector<std::string>& names);
-/// Error::kData: no name, or a name twice.
+/// Reads a class file; blank lines are skipped. Error::kData: no name, or a name twice.
 std::vector<std::string> read_class_file(const std::string& path);
 
 }  // namespace dissent

@@ -80,6 +80,9 @@ at::Tensor read_idx(const std::string& path) {
   int64_t values = 1;
   for (int d = 0; d < magic[3]; ++d) {
     unsigned char size[4] = {};
+
+    // Each extent is checked against what the product leaves of 2^40, so the product cannot
+    // overflow.
     DISSENT_CHECK(reader.read(size, 4) == 4, kData,
                   "{}: truncated: expected a complete header, found its beginning", path);
     shape.push_back(int64_t{size[0]} << 24 | size[1] << 16 | size[2] << 8 | size[3]);
@@ -89,6 +92,7 @@ at::Tensor read_idx(const std::string& path) {
                   path, fmt::join(shape, ", "));
     values *= shape.back();
   }
+
   // The tensor grows with the data read: a damaged header may declare any size.
   auto data = at::empty({0}, at::kByte);
   constexpr int64_t kPiece = int64_t{1} << 26;

@@ -44,8 +44,9 @@ Line split_line(std::string_view line, const ImageList::Origin& origin, int64_t 
   DISSENT_CHECK(space != std::string_view::npos && space > 0, kData,
                 "{}:{}: expected `path label`, found '{}'", origin.place, number, line);
   const Line parts{line.substr(0, space), line.substr(space + 1)};
-  DISSENT_CHECK(origin.root.empty() || line[0] != '/', kData, "{}:{}: {}: expected a path below {}",
-                origin.place, number, parts.path, origin.root);
+  DISSENT_CHECK(origin.root.empty() || line[0] != '/', kData,
+                "{}:{}: {}: expected a path below {}, found an absolute one", origin.place, number,
+                parts.path, origin.root);
   return parts;
 }
 
@@ -69,6 +70,8 @@ ImageList::ImageList(const Origin& origin, std::string text)
                 "{}: expected at most {} classes (data.classes), found {} class names",
                 origin.place, origin.classes, class_names_.size());
 
+  // The limit for labels: the given number of classes, else that of the names, else any class that
+  // a cache can store as i32.
   const int64_t classes = origin.classes > 0 ? origin.classes : std::ssize(class_names_);
   const int64_t largest = classes > 0 ? classes - 1 : kLargestListLabel;
 
@@ -88,6 +91,7 @@ ImageList::ImageList(const Origin& origin, std::string text)
     const auto line = without_end(whole.substr(begin, end - begin));
     if (line.empty()) continue;
 
+    // The label to be ignored is compared before the range: it is usually outside (255, -100).
     const auto parts = split_line(line, origin, number);
     const auto label = parse_label(parts.label, origin, number);
     if (label && origin.ignore_label == label) {
@@ -104,7 +108,7 @@ ImageList::ImageList(const Origin& origin, std::string text)
   }
 
   DISSENT_CHECK(rows > 0 || left_out == 0, kData,
-                "{}: expected lines with another label than ignore_label = {}, found none",
+                "{}: expected lines with a label other than ignore_label = {}, found none",
                 origin.place, *origin.ignore_label);
   DISSENT_CHECK(rows > 0, kData, "{}: expected lines `path label`, found none", origin.place);
   if (left_out > 0)
@@ -138,14 +142,16 @@ at::Tensor ImageList::image_for(int64_t row, const NeededPart& needed) const {
 }
 
 std::unique_ptr<ImageSource> open_image_list(const ImageDataOptions& options) {
-  const auto has = [&](const char* part) { return options.list.find(part) != std::string::npos; };
   // Advice for the lists of the benchmarks, which are known by their folders.
+  const auto has = [&](const char* part) { return options.list.find(part) != std::string::npos; };
   const char* obtain = has("-c1/") || has("-c5/")
                            ? " (SDDE's lists of corrupted images are not published)"
                        : has("benchmark_imglist/") ? " (scripts/download sdde-lists openood-lists)"
                                                    : "";
   DISSENT_CHECK(path_exists(options.list), kData, "{}: no such image list{}", options.list, obtain);
 
+  // The number of classes: data.classes, else the class file, else that of the training set, so
+  // that a test list without the highest classes fits the trained network.
   const auto class_file = class_file_of(options.list);
   const auto names =
       path_exists(class_file) ? read_class_file(class_file) : std::vector<std::string>{};

@@ -34,6 +34,7 @@ class ImageList : public ImageSource {
   at::Tensor image(int64_t row) const override;
   at::Tensor image_for(int64_t row, const NeededPart& needed) const override;
   std::string image_name(int64_t row) const override { return path(row); }
+  /// The path of an image, below the root.
   std::string path(int64_t row) const;
 
  private:

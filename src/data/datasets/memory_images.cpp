@@ -23,7 +23,7 @@ void leave_out_label(at::Tensor& images, at::Tensor& labels, std::optional<int64
   if (left_out == 0) return;
 
   DISSENT_CHECK(kept.size(0) > 0, kData,
-                "{}: expected rows with another label than ignore_label = {}, found none", place,
+                "{}: expected rows with a label other than ignore_label = {}, found none", place,
                 *label);
   warn_once(fmt::format("event=rows_left_out place={} label={} rows={} of={}", place, *label,
                         left_out, labels.size(0)));

@@ -36,12 +36,14 @@ Header header_of(std::ifstream& file, const std::string& path) {
   DISSENT_CHECK(file && std::string_view(reinterpret_cast<char*>(start), 6) == "\x93NUMPY", kData,
                 "{}: expected a .npy file, found another format", path);
 
+  // Little-endian.
   int64_t length = start[8] | start[9] << 8, begin = 10;
   if (start[6] > 1) {
     file.read(reinterpret_cast<char*>(start + 10), 2);
     length |= int64_t{start[10]} << 16 | int64_t{start[11]} << 24;
     begin = 12;
   }
+
   // numpy pads headers to multiples of 64; longer ones could exhaust the stack of std::regex.
   constexpr int64_t kMostHeaderBytes = 1024;
   DISSENT_CHECK(file && length <= kMostHeaderBytes, kData,
@@ -100,9 +102,9 @@ at::Tensor read_npy(const std::string& path, int64_t first, int64_t count) {
 
   auto header = header_of(file, path);
 
+  // The file has to be as long as its header says: a truncated download must not be read in part.
   const int64_t rows = header.shape[0],
                 bytes = static_cast<int64_t>(std::filesystem::file_size(path)) - header.start;
-
   int64_t row_bytes = static_cast<int64_t>(c10::elementSize(header.dtype));
   for (size_t d = 1; d < header.shape.size(); ++d) row_bytes *= header.shape[d];
   DISSENT_CHECK(bytes == rows * row_bytes, kData,

@@ -32,6 +32,7 @@ inline constexpr const char* kDefaultDataset = "fashion_mnist";
 inline constexpr const char* kTrainSplit = "train";
 inline constexpr const char* kTestSplit = "test";
 
+/// All registered sets.
 const std::vector<DatasetSpec>& dataset_table();
 /// Error::kUsage with the known sets.
 const DatasetSpec& find_dataset(const std::string& name);

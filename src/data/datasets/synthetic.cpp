@@ -18,7 +18,8 @@ constexpr double kDistance = 4;  // between the means of two classes, in deviati
 // Purpose of a draw: the first part of its key.
 enum Stream : uint64_t { kMeans, kTrainLabels, kTestLabels, kFeatures };
 
-// values[i] = base[i] + scale * quantile of half a draw.
+// values[i] = base[i] + scale * quantile of half a draw: one 32-bit draw gives two values. `values`
+// may be `base`.
 void add_normal(const float* base, float scale, const float* quantiles, Random random,
                 int64_t count, float* values) {
   for (int64_t i = 0; i < count; i += 2) {

@@ -21,6 +21,7 @@ struct SyntheticOptions {
 /// at most 4.3), chosen by half of a 32-bit counter-based draw.
 class SyntheticSet {
  public:
+  /// Computes the means of the classes, [C, D]. Error::kUsage unless all sizes are at least 1.
   explicit SyntheticSet(const SyntheticOptions& options);
   /// Rows [first, first + count) of a pass: [count, D] f32, computed on the threads of this
   /// process. Passes differ like augmented copies: other features, same labels.

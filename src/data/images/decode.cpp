@@ -17,7 +17,8 @@
 namespace dissent {
 namespace {
 
-// Read with one system call where possible: every file of a list is opened once per epoch.
+// The whole file, with one system call where possible: every file of a list is opened once per
+// epoch.
 std::string bytes_of(const std::string& path) {
   const int file = open_regular_file(path);
   const auto closed =
@@ -86,6 +87,7 @@ at::Tensor decode_image(const std::string& bytes, const std::string& name, const
   if (bytes.compare(0, 3, "\xff\xd8\xff") == 0) return decode_jpeg(bytes, name, needed);
   if (bytes.compare(0, 8, "\x89PNG\r\n\x1a\n") == 0) return decode_png(bytes, name, background);
 
+  // Neither format: the first bytes tell what the file is (52494646: WebP, 47494638: GIF).
   std::string start;
   for (size_t i = 0; i < std::min<size_t>(8, bytes.size()); ++i)
     start += fmt::format("{:02x}", static_cast<unsigned char>(bytes[i]));

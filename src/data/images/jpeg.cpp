@@ -56,6 +56,8 @@ struct JpegDecoder : jpeg_decompress_struct {
 
 // The functions that libjpeg may jump out of must not hold objects with destructors.
 bool start(JpegDecoder& decoder, const std::string& bytes) {
+  // A file of four channels is decoded as CMYK and converted afterwards, as PIL does; libjpeg has
+  // no conversion to RGB for it.
   if (setjmp(decoder.messages.failed) != 0) return false;
   jpeg_create_decompress(&decoder);
   jpeg_mem_src(&decoder, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());

@@ -59,6 +59,8 @@ bool start(PngDecoder& decoder, bool keep_alpha) {
   if (type != PNG_COLOR_TYPE_GRAY && depth == 16) png_set_strip_16(png);
   const bool wide_grey = type == PNG_COLOR_TYPE_GRAY && depth == 16;
 
+  // Transparency is an alpha channel or one transparent colour (tRNS); the latter is ignored for
+  // 16-bit grey.
   if (!keep_alpha)
     png_set_strip_alpha(png);
   else if (!wide_grey && png_get_valid(png, decoder.info, PNG_INFO_tRNS) != 0)
@@ -121,6 +123,7 @@ at::Tensor decode_png(const std::string& bytes, const std::string& name,
                 "{0}: expected rows of {2} x {3} bytes, found {1}", name, row_bytes, width,
                 channels);
 
+  // libpng needs a pointer to each row, because an interlaced image is read in several passes.
   auto image = at::empty({height, row_bytes}, at::kByte);
   std::vector<png_bytep> rows;
   for (int64_t y = 0; y < height; ++y) rows.push_back(image.data_ptr<uint8_t>() + y * row_bytes);

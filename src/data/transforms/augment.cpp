@@ -46,7 +46,8 @@ void add_colours(std::vector<Magnitudes>& ranges) {
     ranges.push_back(signed_range(op, 0.9));
 }
 
-// In f32, as torchvision's tensors of magnitudes.
+// The magnitude of a bin, in f32 as in torchvision's tensors of magnitudes: linspace(low, high,
+// bins)[bin]; for Posterize most_bits - round(4 bin / (bins - 1)).
 double magnitude_of(const Magnitudes& range, int64_t bin, int64_t bins) {
   if (range.low == range.high) return 0;
   if (range.op == PixelOp::kPosterize)
@@ -62,10 +63,11 @@ PixelStep step_of(const Magnitudes& range, int64_t bin, int64_t bins, Random& ra
 }
 
 std::vector<double> draw_dirichlet(Random& random, double alpha, int64_t count) {
+  // Independent gamma draws, normalised.
   std::vector<double> values;
   double sum = 0;
-  // Independent gamma draws, normalised.
   for (int64_t i = 0; i < count; ++i) sum += values.emplace_back(draw_gamma(random, alpha));
+
   // For tiny alphas every draw may be 0: one value becomes 1, as in the limit.
   if (sum == 0) sum = values[random.below(static_cast<uint32_t>(count))] = 1;
   for (auto& value : values) value /= sum;
@@ -100,6 +102,7 @@ std::vector<PixelStep> draw_rand_augment(const RandAugmentOptions& options, int6
   add_colours(ranges);
   ranges.push_back(plain_range(PixelOp::kIdentity));
 
+  // Drawn with replacement: an operation may occur twice, as in torchvision.
   std::vector<PixelStep> steps;
   for (int64_t i = 0; i < options.num_ops; ++i) {
     const auto& range = ranges[random.below(static_cast<uint32_t>(ranges.size()))];
@@ -148,7 +151,8 @@ AugMixDraws draw_aug_mix(const AugMixOptions& options, int64_t height, int64_t w
 at::Tensor aug_mix(const AugMixOptions& options, const at::Tensor& image, Random& random) {
   const auto draws = draw_aug_mix(options, image.size(0), image.size(1), random);
 
-  // In f32, as torchvision mixes.
+  // Each chain starts from the image itself. Sums are in f32 and truncated at the end, as in
+  // torchvision.
   auto mixed = image.to(at::kFloat).mul_(draws.original);
   for (const auto& chain : draws.chains)
     mixed.add_(

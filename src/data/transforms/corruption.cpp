@@ -56,6 +56,7 @@ std::vector<CorruptionSpec> noise() {
 }
 
 std::vector<CorruptionSpec> blur() {
+  // The columns of a row are named in corruption_kinds.hpp.
   return {
       {listed("defocus_blur"),
        "blur",
@@ -92,6 +93,8 @@ std::vector<CorruptionSpec> blur() {
 }
 
 std::vector<CorruptionSpec> weather() {
+  // The last number of a row of frost is the scale at which the reference shows its photographs:
+  // it shrinks them by 0.2 and 0.3 for small images.
   return {
       {listed("snow"),
        "weather",

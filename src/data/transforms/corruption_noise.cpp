@@ -59,6 +59,7 @@ at::Tensor gaussian_noise(const at::Tensor& image, const Row& row, Random& rando
 }
 
 at::Tensor shot_noise(const at::Tensor& image, const Row& row, Random& random) {
+  // The value is the mean number of photons in units of row[0]: fewer photons, more noise.
   auto picture = picture_of(image);
   for (auto& value : picture.values) value = draw_poisson(random, value * row[0]) / row[0];
   return levels_of(picture);
@@ -95,10 +96,13 @@ at::Tensor glass_blur(const at::Tensor& image, const Row& row, Random& random) {
   const int64_t height = levels.size(0), width = levels.size(1), channels = levels.size(2);
   auto* values = levels.data_ptr<uint8_t>();
 
+  // A distance in -far .. far - 1, as numpy's randint(-far, far).
   const auto near = [&] {
     return static_cast<int64_t>(random.below(static_cast<uint32_t>(2 * far))) - far;
   };
 
+  // In place and from the lower right corner on, as in the reference: later pixels copy from ones
+  // that were replaced already.
   for (int64_t round = 0; round < static_cast<int64_t>(row[2]); ++round)
     for (int64_t y = height - far; y > far; --y)
       for (int64_t x = width - far; x > far; --x) {
@@ -124,7 +128,8 @@ at::Tensor zoom_blur(const at::Tensor& image, const Row& row, Random&) {
   auto sum = picture_of(image, Precision::kSingle);
   const auto picture = sum;
 
-  // The image and its enlargements by 1, 1 + step, ... are averaged.
+  // The image and its enlargements by 1, 1 + step, ... are averaged. The first factor is 1, so the
+  // image itself counts twice, as in the reference.
   for (int64_t i = 0; i < static_cast<int64_t>(row[0]); ++i) {
     const auto layer = zoomed(picture, 1 + static_cast<double>(i) * row[1]);
     for (size_t k = 0; k < sum.values.size(); ++k) sum.values[k] += layer.values[k];

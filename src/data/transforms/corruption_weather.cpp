@@ -20,6 +20,8 @@ struct Point {
 // The affine map that takes each `from` to its `to`: x' = m0 x + m1 y + m2, y' = m3 x + m4 y + m5;
 // zeros if the three points are collinear.
 std::array<double, 6> affine_map(const std::array<Point, 3>& from, const std::array<Point, 3>& to) {
+  // Relative to from[0] the two other points span the plane; Cramer's rule gives the 2 x 2 part of
+  // the map, and from[0] -> to[0] its shift.
   const Point a{from[1].x - from[0].x, from[1].y - from[0].y},
       b{from[2].x - from[0].x, from[2].y - from[0].y};
   const double determinant = a.x * b.y - a.y * b.x,
@@ -36,9 +38,11 @@ std::array<double, 6> affine_map(const std::array<Point, 3>& from, const std::ar
 
 // The image under the affine map that shifts three inner points by up to `most` pixels per axis.
 Picture shifted_corners(const Picture& picture, double most, Random& random) {
+  // Halves and thirds of edges are integers in the reference.
   const auto half_y = static_cast<double>(picture.height / 2),
              half_x = static_cast<double>(picture.width / 2);
   const auto square = static_cast<double>(std::min(picture.height, picture.width) / 3);
+
   // The reference uses (height, width) as (x, y), which is the same for square images; all of its
   // images are square.
   const std::array<Point, 3> before{{{half_x + square, half_y + square},
@@ -133,6 +137,7 @@ at::Tensor snow(const at::Tensor& image, const Row& row, Random& random) {
 }
 
 at::Tensor frost(const at::Tensor& image, const Row& row, Random& random) {
+  // row[0] x image + row[1] x frost, clamped. The texture replaces the reference's photographs.
   auto picture = picture_of(image);
   const auto pane = frost_texture(picture.height, picture.width, row[2], random);
   for (size_t i = 0; i < picture.values.size(); ++i)
@@ -164,9 +169,9 @@ at::Tensor brightness(const at::Tensor& image, const Row& row, Random&) {
 }
 
 at::Tensor contrast(const at::Tensor& image, const Row& row, Random&) {
+  // v -> (v - m) c + m, with the mean m of each channel.
   auto picture = picture_of(image);
   std::array<double, 3> means{};
-
   for (size_t i = 0; i < picture.values.size(); ++i) means[i % 3] += picture.values[i];
   for (auto& mean : means) mean /= static_cast<double>(picture.height * picture.width);
   for (size_t i = 0; i < picture.values.size(); ++i)

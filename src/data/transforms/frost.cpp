@@ -23,6 +23,7 @@ constexpr std::array<Tint, 5> kTints{{{{78, 149, 166}, {27, 17, 15}},
                                       {{138, 153, 165}, {28, 28, 30}},
                                       {{112, 123, 135}, {44, 43, 42}}}};
 
+// The finaliser of splitmix64: each bit of the result depends on all bits of x.
 uint64_t mix(uint64_t x) {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
   x = (x ^ (x >> 27)) * 0x94d049bb133111ebULL;
@@ -65,6 +66,7 @@ struct Crystals {
     sine = std::sin(turn);
   }
   double operator()(double x, double y) const {
+    // 1 - 2 |noise| is 1 where the noise crosses 0 and falls off on both sides: a ridge.
     constexpr double kLength = 3.5;  // length of a crystal over its width
     const double along = (cosine * x + sine * y) / (kLength * width),
                  across = (cosine * y - sine * x) / width;
@@ -74,6 +76,8 @@ struct Crystals {
 
 // Scales the values to mean 0 and deviation 1.
 void standardise(std::vector<double>& values) {
+  // Two passes: subtracting the mean first keeps the squares exact enough. A constant field has
+  // deviation 0 and stays 0.
   double sum = 0, squares = 0;
   for (const double value : values) sum += value;
   const double mean = sum / static_cast<double>(values.size());

@@ -53,6 +53,7 @@ struct Decoder {
 };
 
 Bytes encoded(const at::Tensor& image, int quality, unsigned long& size) {
+  // libjpeg allocates the output and enlarges it as needed; the caller frees it.
   Encoder encoder;
   auto& codec = encoder.codec;
   unsigned char* memory = nullptr;
@@ -84,6 +85,7 @@ at::Tensor through_jpeg(const at::Tensor& image, int quality) {
   unsigned long size = 0;
   const auto bytes = encoded(image, quality, size);
 
+  // The defaults of libjpeg-turbo (integer DCT, smooth upsampling) are those of Pillow.
   Decoder decoder;
   auto& codec = decoder.codec;
   jpeg_mem_src(&codec, bytes.get(), size);

@@ -17,6 +17,7 @@ struct BlurRow {
 };
 
 std::vector<BlurRow> blur_rows(int64_t n, double sigma, double truncate, Border border) {
+  // scipy.ndimage: the kernel ends at int(truncate sigma + 0.5) pixels and sums to 1.
   const auto radius = static_cast<int64_t>(truncate * sigma + 0.5);
   std::vector<double> kernel;
   double sum = 0;
@@ -42,6 +43,7 @@ std::vector<BlurRow> blur_rows(int64_t n, double sigma, double truncate, Border 
 }  // namespace
 
 Picture picture_of(const at::Tensor& image, Precision precision) {
+  // Values are doubles that hold an f32 where the reference computes in f32.
   Picture picture(image.size(0), image.size(1), image.size(2));
   const auto* in = image.const_data_ptr<uint8_t>();
   for (size_t i = 0; i < picture.values.size(); ++i) {
@@ -83,7 +85,8 @@ Picture blurred(const Picture& picture, double sigma, double truncate, Border bo
   const auto rows = blur_rows(picture.height, sigma, truncate, border),
              columns = blur_rows(picture.width, sigma, truncate, border);
 
-  // The Gaussian is separable: first along columns, then along rows.
+  // The Gaussian is separable: first along columns, then along rows. The first pass runs over whole
+  // lines of memory, which is much faster than pixel by pixel.
   for (int64_t y = 0; y < picture.height; ++y) {
     const auto& row = rows[static_cast<size_t>(y)];
     auto* out = down.values.data() + y * line;
@@ -143,6 +146,7 @@ Picture motion_blurred(const Picture& picture, double radius, double sigma, doub
     add_shifted(result, weights[static_cast<size_t>(i)] / sum, wide, taps + dy, taps + dx);
   }
 
+  // ImageMagick's result is an image of 8-bit levels.
   for (auto& value : result.values) value = std::floor(value * 255 + 0.5) / 255;
   return result;
 }
@@ -155,6 +159,9 @@ Picture zoomed(const Picture& picture, double factor) {
     double last;
   };
 
+  // The reference cuts out the middle part, enlarges it with scipy.ndimage.zoom, which rounds the
+  // new size, and cuts the middle of the result: both cuts become offsets here. scipy maps the
+  // first and last pixels onto each other, hence the ratio of lengths minus one.
   const auto axis = [&](int64_t extent) {
     const auto part = static_cast<int64_t>(std::ceil(static_cast<double>(extent) / factor));
     const auto grown = static_cast<int64_t>(std::nearbyint(static_cast<double>(part) * factor));

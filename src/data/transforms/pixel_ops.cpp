@@ -40,10 +40,10 @@ double rounded(double value) {
 }
 
 Matrix rotation_matrix(double angle, int64_t height, int64_t width) {
+  // The steps of PIL's Image.rotate, in its order: the rounding decides which pixels are taken.
   double turn = std::fmod(angle, 360.0);
   if (turn < 0) turn += 360.0;
   turn = -radians(turn);
-
   const double cosine = rounded(std::cos(turn)), sine = rounded(std::sin(turn)),
                minus = rounded(-std::sin(turn));
 
@@ -140,6 +140,7 @@ at::Tensor grey(const at::Tensor& image) {
 }
 
 at::Tensor mean_grey(const at::Tensor& image) {
+  // The grey image repeats each level three times, which does not change the mean.
   const auto levels = grey(image);
   const double mean = static_cast<double>(levels.sum(at::kLong).item<int64_t>()) /
                       static_cast<double>(levels.numel());
@@ -171,7 +172,8 @@ at::Tensor smoothed(const at::Tensor& image) {
   return result;
 }
 
-// from + factor (to - from), truncated.
+// from + factor (to - from), truncated. In f32 as Pillow's Image.blend, and without arithmetic for
+// factors 0 and 1.
 at::Tensor blended(const at::Tensor& from, const at::Tensor& to, double factor) {
   const auto alpha = static_cast<float>(factor);
   if (alpha == 0) return from;

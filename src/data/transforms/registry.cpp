@@ -54,9 +54,8 @@ TransformSpec resized_crop_spec(const std::string& name, const std::string& test
 }  // namespace
 
 Normalisation normalisation(const std::string& set) {
+  // Means and deviations of the training sets, as the references state them; other sets use 0.5.
   static const std::map<std::string, Normalisation> known{
-      // Means and deviations of the training sets, as the references state them; other sets use
-      // 0.5.
       {"cifar10", {{0.4914, 0.4822, 0.4465}, {0.2470, 0.2435, 0.2616}}},
       {"cifar100", {{0.5071, 0.4867, 0.4408}, {0.2675, 0.2565, 0.2761}}},
       {"imagenet", {{0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}}}};

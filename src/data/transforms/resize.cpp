@@ -214,6 +214,7 @@ at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width,
         .narrow(1, part.left, part.width)
         .contiguous();
 
+  // Weights are computed for the requested output positions only.
   const auto filter = filter_of(interpolation);
   auto rows = edge_of(image.size(0), height, filter, part.top, part.height);
   const auto columns = edge_of(image.size(1), width, filter, part.left, part.width);
@@ -232,6 +233,8 @@ at::Tensor resize_part(const at::Tensor& image, int64_t height, int64_t width,
 
 ImagePart read_for_part(int64_t in_height, int64_t in_width, int64_t height, int64_t width,
                         Interpolation interpolation, const ImagePart& part) {
+  // nearest computes positions for the whole image, so all of it counts as read. Windows never move
+  // to the left: the first and last output positions give the range.
   if (interpolation == Interpolation::kNearest) return {0, 0, in_height, in_width};
   const auto filter = filter_of(interpolation);
 

@@ -71,6 +71,7 @@ at::Tensor cut(const at::Tensor& image, const Window& window) {
   return result;
 }
 
+// [S, S, 3] u8 to [3, S, S] f32: one colour plane after another, by table.
 void normalise(const at::Tensor& image, const ValuesOfLevels& table, float* out) {
   const auto* pixels = image.const_data_ptr<uint8_t>();
   for (int64_t c = 0; c < kPlanes; ++c)
@@ -109,6 +110,8 @@ Middle middle_of(const TransformOptions& options, int64_t in_height, int64_t in_
 
 at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
                    const TransformDraws& draws) {
+  // A random window is resized by itself: pixels beside it do not enter the antialiasing, as in
+  // torchvision's resized_crop.
   if (options.kind == Kind::kResizedCrop) {
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 &&
                       draws.top + draws.height <= image.size(0) &&
@@ -121,6 +124,7 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
                {options.size, 0, 0, 0, 0, draws.flip});
   }
 
+  // A centre crop: only the part of the resized image that the crop needs is computed.
   const auto made = middle_of(options, image.size(0), image.size(1));
   Window window{options.size, 0, 0, made.frame_top, made.frame_left, draws.flip};
   if (options.kind == Kind::kPaddedCrop) {
@@ -129,6 +133,7 @@ at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
     DISSENT_CHECK(fits, kUsage,
                   "transform: window: expected top and left in 0 .. {}, found ({}, {})",
                   2 * options.pad, draws.top, draws.left);
+
     // The draws count from the corner of the padded frame, pad pixels above and left of the crop.
     window.top = draws.top - options.pad;
     window.left = draws.left - options.pad;
@@ -176,11 +181,9 @@ TransformDraws draw_transform(const TransformOptions& options, int64_t height, i
                               Random random) {
   TransformDraws draws;
   if (options.kind != Kind::kCenterCrop) {
-    // The order of draws is fixed: the flip, then the window.
+    // The order of draws is fixed, since it decides results: the flip, then the window. Everything
+    // behind them belongs to the augmentations (draws.values).
     const bool flip = random.below(2) == 1;
-
-    // Crops decode less of an image. The draws are those of row(), since they depend only on seed,
-    // stream and row.
     if (options.kind == Kind::kResizedCrop) {
       draws = draw_window(options, height, width, random);
     } else {
@@ -198,7 +201,7 @@ ImageTransform::ImageTransform(const TransformOptions& options)
   DISSENT_CHECK(
       !options.corruption.as_stored || options.kind == Kind::kCenterCrop, kUsage,
       "transform: corruption.as_stored: expected a transform without a random window, found "
-      "one with");
+      "one with a random window");
 }
 
 void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws, float* out) const {
@@ -226,8 +229,10 @@ void ImageTransform::apply(const at::Tensor& given, const TransformDraws& draws,
 
 ImagePart ImageTransform::part_of_row(uint64_t seed, uint64_t stream, int64_t row, int64_t height,
                                       int64_t width) const {
+  // RandAugment before the crop may move any pixel of the image into it.
   if (options_.rand_augment && options_.rand_augment->first) return {0, 0, height, width};
 
+  // The draws are those of row(), since they depend only on seed, stream and row.
   if (options_.kind == Kind::kResizedCrop) {
     const auto draws = draw_transform(
         options_, height, width, Random(seed, Purpose::kCrop, stream, static_cast<uint64_t>(row)));
@@ -267,9 +272,9 @@ at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& ima
   const auto* index = rows.const_data_ptr<int64_t>();
   for (int64_t i = 0; i < count; ++i) check_index("transform", "rows", index[i], images.size(0));
 
+  // Rows are independent and each writes its own part, so the number of threads changes no bit.
   auto result = at::empty({count, kPlanes, options.size, options.size}, at::kFloat);
   auto* out = result.data_ptr<float>();
-
   const ImageTransform transform(options);
   parallel_tasks((count + kTransformRows - 1) / kTransformRows, [&](int64_t task) {
     for (int64_t i = task * kTransformRows; i < std::min(count, (task + 1) * kTransformRows); ++i)

@@ -68,6 +68,7 @@ at::Tensor transform_image(const TransformOptions& options, const at::Tensor& im
 /// A transform with precomputed tables, for many images. Thread-safe.
 class ImageTransform {
  public:
+  /// Error::kUsage for corruption.as_stored with a transform that draws a window.
   explicit ImageTransform(const TransformOptions& options);
   const TransformOptions& options() const { return options_; }
   /// transform_image into the caller's memory: out has 3 * size * size values.

@@ -80,7 +80,7 @@ grep -q '^| *card *| *best' results/table.md || failed "the table has no row of 
 before=$(stat -c %i results/card/seed-1/checkpoint.h5)
 run_program 1 jobs again card.csv --where name=train-1 --slurm
 expect_exit 0
-expect_text "train-1: submitted, slurm" "evaluate: done with the old result of a row that is run again"
+expect_text "train-1: submitted, slurm" "evaluate: computed from the old result of a row that is run again"
 expect_file results/card/seed-1/checkpoint.h5
 until_done card.csv
 expect_text "7 jobs: 7 done"

@@ -176,7 +176,7 @@ TEST_F(ImageSets, Cifar10AsPythonWroteIt) {
                   "data_batch_1: its pickle cannot be read: unexpected end");
   atomic_write_text(path(0), "(dp0\nS'data'\np1\n");  // protocol 0
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
-                  "expected protocol 2 to 5, found an older one, or no pickle");
+                  "expected protocol 2 to 5, found an older one, or not a pickle");
   atomic_write_text(path(0), python2_pickle("fine_labels", 2, 0, 0));
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
                   "data_batch_1: expected a pickle of data [N, 3072] u8 and labels");
@@ -184,7 +184,7 @@ TEST_F(ImageSets, Cifar10AsPythonWroteIt) {
   fewer.replace(fewer.find(std::string("K\x01M\x02\0M", 6)), 6, std::string("K\x01M\x03\0M", 6));
   atomic_write_text(path(0), fewer);
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open("cifar10", "train"); }),
-                  "an array [3, 3072] has 6144 bytes");
+                  "expected the bytes of an array [3, 3072], found 6144 bytes");
 }
 
 TEST_F(ImageSets, CifarCTakesTheRowsOfASeverity) {
@@ -269,7 +269,7 @@ TEST_F(ImageSets, RowsOfAnIgnoredLabelAreLeftOut) {
   atomic_write_text(folder / "train.bin", "\x05\xff" + planes(3));
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { open_image_source(data); }),
-      "train.bin: expected rows with another label than ignore_label = 255, found none");
+      "train.bin: expected rows with a label other than ignore_label = 255, found none");
 
   atomic_write_text(folder / "list.txt", "a 0\nb -100\nc 1\nd -100\n");
   data = {};
@@ -284,7 +284,7 @@ TEST_F(ImageSets, RowsOfAnIgnoredLabelAreLeftOut) {
   EXPECT_NE(set->identity().find(", without label -100"), std::string::npos);
   atomic_write_text(folder / "list.txt", "a -100\n");
   EXPECT_CONTAINS(error_of(ErrorKind::kData, [&] { open_image_source(data); }),
-                  "list.txt: expected lines with another label than ignore_label = -100");
+                  "list.txt: expected lines with a label other than ignore_label = -100");
 }
 
 // 2^32 + 1 is not 1; a mark such as 255 is not a class.
@@ -312,7 +312,7 @@ TEST_F(ImageSets, LabelsAreNeverCutAndGapsAreSeen) {
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { gaps({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 255}); }),
       "list.txt: labels: expected rows for each of the classes 0 .. 255 (the highest "
-      "label), found none for 245 of them, the first 10; set data.classes = 256 if these "
+      "label), found none for 245 of them (the first: 10); set data.classes = 256 if these "
       "are classes without rows, or data.ignore_label = 255 to skip rows with that label");
   std::vector<int64_t> many(200);
   for (int64_t i = 0; i < 200; ++i) many[i] = i;
@@ -496,7 +496,7 @@ TEST_F(ImageSets, FoldersAreNumberedNotTheImagesInThem) {
   EXPECT_CONTAINS(
       error_of(ErrorKind::kData, [&] { with(false); }),
       "expected images (*.jpg, *.jpeg, *.png) in each subfolder, found none in 2 of 5: bee (no "
-      "files); cat (3 files of other endings: .webp 2, .txt 1); add images");
+      "files); cat (3 files with other suffixes: .webp 2, .txt 1); add images");
   ImageDataOptions data;
   data.dataset = "folder";
   data.split = "pets";

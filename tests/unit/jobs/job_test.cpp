@@ -104,7 +104,7 @@ TEST(Job, TheSignalBeforeTheTimeLimitMayComeEarlier) {
   }
   for (const char* cell : {"TERM@600", "5", "ten", "70000", "USR1"})
     EXPECT_ERROR_ALL(jobs_of(std::string("verb,config,slurm:signal\ntrain,x.toml,") + cell + "\n"),
-                     "slurm:signal: expected how many seconds",
+                     "slurm:signal: expected the number of seconds",
                      std::string("found \"") + cell + "\"");
 }
 

@@ -100,7 +100,7 @@ TEST(Sheet, EveryWrongRowIsNamedAtOnce) {
 
 TEST(Sheet, ColumnsAreChecked) {
   EXPECT_ERROR_ALL(parse_sheet("s.csv", "verbs,x,x,foo:bar,set:\nv,1,2,3,4\n"),
-                   "expected a column 'verb', found none; is it 'verbs'?",
+                   "expected a column 'verb', found none; did you mean 'verbs'?",
                    "expected one column 'x', found several",
                    "expected set: or slurm: before the colon of a column, found 'foo:bar'",
                    "expected a column set:table.key or slurm:flag, found 'set:'");

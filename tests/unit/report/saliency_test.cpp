@@ -62,7 +62,7 @@ TEST(SaliencyFile, ComesBackAndRefusesWhatDoesNotFit) {
   wrong = made();
   wrong.label = at::zeros({2}, at::kLong);
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, wrong); }),
-                  "label: expected 1 images like the field image, found 2");
+                  "label: expected 1 images as in the field image, found 2");
   wrong.label = at::Tensor();
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, wrong); }),
                   "label: expected a tensor, found none");
@@ -122,5 +122,5 @@ TEST(SaliencyFigure, HasTheColoursOfImageAndMaps) {
                   "\"ankle boot\\npredicted T-shirt/top\\n…too_long_to_stand_here.JPEG\"");
   named.names.push_back("b");
   EXPECT_CONTAINS(error_of(ErrorKind::kUsage, [&] { write_saliency(path, named); }),
-                  "names: expected 1 names like the field image, found 2");
+                  "names: expected 1 names, one per image of the field image, found 2");
 }

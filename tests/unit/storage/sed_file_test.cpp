@@ -167,9 +167,9 @@ TEST_F(SedFile, BadSubsets) {
   EXPECT_CONTAINS(error("1\n2\n1\n", false),
                   "list.txt:3: expected each position once, found 1 also in line 1");
   EXPECT_CONTAINS(error("1\n-2\n", false),
-                  "list.txt:2: expected a position (an integer from 0), found '-2'");
+                  "list.txt:2: expected a position (an integer >= 0), found '-2'");
   EXPECT_CONTAINS(error("1\n2.0\n", false),
-                  "list.txt:2: expected a position (an integer from 0), found '2.0'");
+                  "list.txt:2: expected a position (an integer >= 0), found '2.0'");
   EXPECT_CONTAINS(error("# nothing\n", false), "expected a list that selects at least one row of");
   EXPECT_CONTAINS(error("0\n1\n2\n3\n4\n5\n6\n", true),
                   "expected a list that leaves at least one row of");
