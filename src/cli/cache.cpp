@@ -271,17 +271,17 @@ void check_cache(const CommandLine& line, const config::Document& document, File
     const std::string subject =
         fmt::format("trunk\n{}\n{}\n{}\n{}\n{}\n{}", trunk.model, trunk.weights,
                     trunk.member.value_or(-1), trunk.prefix, trunk.cut, transform.size);
-    if (!trunk.has_random_weights()) files.find("trunk.weights", trunk.weights);
+    if (!trunk.has_random_weights()) files.reads("trunk.weights", trunk.weights);
 
     // f16 needs the GPU of the machine that the row will run on.
     if (trunk.precision == ComputePrecision::kF32)
-      files.look_at("trunk.weights", trunk.has_random_weights() ? "" : trunk.weights, subject,
-                    load);
+      files.check_file("trunk.weights", trunk.has_random_weights() ? "" : trunk.weights, subject,
+                       load);
   }
 
   // With these options an existing cache is replaced, whatever it is.
   if (line.flag("force") || line.flag("again")) return;
-  files.look_at("cache.output", config.cache.output, "", [&] { check_cache_place(config); });
+  files.check_file("cache.output", config.cache.output, "", [&] { check_cache_place(config); });
 }
 
 int run_cache(Runtime& runtime, const CommandLine& line) {

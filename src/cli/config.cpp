@@ -1,8 +1,11 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cstdio>
-#include <dissent/error.hpp>
 #include <string>
+#include <vector>
+
+#include <dissent/error.hpp>
 
 #include "cli/exit_codes.hpp"
 #include "cli/light_verbs.hpp"
@@ -10,27 +13,50 @@
 
 namespace dissent::cli {
 
+namespace {
+
+enum class Page {
+  kSchema,    // the keys of a verb's configuration
+  kRegistry,  // a table of losses, scores or metrics
+  kExitCodes
+};
+struct NamedPage {
+  const char* name;
+  Page page;
+};
+constexpr NamedPage kPages[] = {{"train", Page::kSchema},     {"train-images", Page::kSchema},
+                                {"cache", Page::kSchema},     {"evaluate", Page::kSchema},
+                                {"losses", Page::kRegistry},  {"scores", Page::kRegistry},
+                                {"metrics", Page::kRegistry}, {"exit-codes", Page::kExitCodes}};
+
+Page page_of(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& known : kPages) {
+    if (name == known.name) return known.page;
+    names.push_back(known.name);
+  }
+  DISSENT_FAIL(kUsage,
+               "config: expected one of {} (train-images: train with data.kind = \"images\"), "
+               "found '{}'",
+               fmt::join(names, ", "), name);
+}
+
+}  // namespace
+
+void check_config(const CommandLine& line) {
+  for (const auto& name : line.positional()) page_of(name);
+}
+
 int run_config(const CommandLine& line, const Descriptions& descriptions) {
   const std::string& name = line.positional()[0];
-
-  // These pages are tables of a registry, the others are described by a schema.
-  if (name == "losses" || name == "scores" || name == "metrics") {
-    fmt::print("{}", descriptions.page(name));
-    return 0;
+  const auto format = line.flag("markdown") ? config::Format::kMarkdown : config::Format::kToml;
+  switch (page_of(name)) {
+    case Page::kSchema:
+      fmt::print("{}", config::describe(descriptions.schema(name), format));
+      return 0;
+    case Page::kRegistry: fmt::print("{}", descriptions.page(name)); return 0;
+    case Page::kExitCodes: fmt::print("{}", exit_codes_page()); return 0;
   }
-  if (name == "exit-codes") {
-    fmt::print("{}", exit_codes_page());
-    return 0;
-  }
-
-  DISSENT_CHECK(
-      name == "train" || name == "train-images" || name == "cache" || name == "evaluate", kUsage,
-      "config: expected one of train, train-images (train with data.kind = \"images\"), cache, "
-      "evaluate, losses, scores, metrics, exit-codes, found '{}'",
-      name);
-  fmt::print("{}", config::describe(descriptions.schema(name), line.flag("markdown")
-                                                                   ? config::Format::kMarkdown
-                                                                   : config::Format::kToml));
   return 0;
 }
 

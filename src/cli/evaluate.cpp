@@ -135,8 +135,8 @@ void check_evaluate(const CommandLine&, const config::Document& document, Files&
   const auto& evaluate = c.evaluate;
   if (evaluate.transform != "auto") find_transform(evaluate.transform);
   for (const auto& path : evaluate.runs) {
-    files.find("evaluate.runs", path);
-    files.trained(path, [&](const std::string& run, const config::Document& training) {
+    files.reads("evaluate.runs", path);
+    files.for_each_planned_run(path, [&](const std::string& run, const config::Document& training) {
       check_coming_run(c, run, training);
     });
   }
@@ -158,7 +158,7 @@ void check_evaluate(const CommandLine&, const config::Document& document, Files&
   }
 
   // Everything that needs the contents of the files.
-  files.look("", [&] {
+  files.check_contents("", [&] {
     auto config = c;
     auto ensembles = load_ensembles(config.evaluate);
     prepare_evaluation(ensembles, config);

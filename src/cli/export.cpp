@@ -15,7 +15,7 @@ void check_export(const CommandLine& line, Files& files) {
                 "--output: expected a folder to write into, found none");
   DISSENT_CHECK(names == "own" || names == "timm", kUsage,
                 "--names: expected own or timm, found {}", names);
-  files.find("RUN", line.positional()[0]);
+  files.reads("RUN", line.positional()[0]);
 }
 
 int run_export(Runtime& runtime, const CommandLine& line) {

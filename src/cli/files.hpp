@@ -23,22 +23,23 @@ class Files {
   /// `key` ("evaluate.runs", "--published") reads the file or folder at this path, or all that
   /// match a shell pattern. An empty path reads nothing. obtain: how to get the file, for the error
   /// message; may be empty
-  virtual void find(const std::string& /*key*/, const std::string& /*path*/,
-                    const std::string& /*obtain*/ = {}) {}
+  virtual void reads(const std::string& /*key*/, const std::string& /*path*/,
+                     const std::string& /*obtain*/ = {}) {}
   /// Reads a folder with all files below it: `dissent tables results/sed`.
-  virtual void find_below(const std::string& /*key*/, const std::string& /*path*/) {}
+  virtual void reads_folder(const std::string& /*key*/, const std::string& /*path*/) {}
   /// Calls f(folder, configuration) for each run that matches the path or pattern and that an
   /// earlier row will train.
-  virtual void trained(
+  virtual void for_each_planned_run(
       const std::string& /*path*/,
       const std::function<void(const std::string& run, const config::Document& training)>& /*f*/) {}
-  /// Opens and compares the files, as the verb does before its first message; throws the verb's
-  /// error. Called only if all files found so far exist. subject: rows with equal subjects are
-  /// checked once; empty: every row
-  virtual void look(const std::string& /*subject*/, const std::function<void()>& /*into*/) {}
-  /// Like look, for one file, whether or not the others exist.
-  virtual void look_at(const std::string& /*key*/, const std::string& /*path*/,
-                       const std::string& /*subject*/, const std::function<void()>& /*into*/) {}
+  /// Runs a check that opens and compares the files, as the verb does before its first message, and
+  /// throws the verb's error. Runs only if all files that were named so far exist. subject: rows
+  /// with equal subjects are checked once; empty: every row
+  virtual void check_contents(const std::string& /*subject*/,
+                              const std::function<void()>& /*check*/) {}
+  /// Like check_contents, for one file, whether or not the others exist.
+  virtual void check_file(const std::string& /*key*/, const std::string& /*path*/,
+                          const std::string& /*subject*/, const std::function<void()>& /*check*/) {}
 };
 
 }  // namespace dissent::cli

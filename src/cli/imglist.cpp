@@ -22,8 +22,8 @@ void check_imglist(const CommandLine& line, Files& files) {
                 "--class-field: expected an integer >= 0, found {}",
                 line.get<int64_t>("class-field"));
 
-  files.find("--classes", line.get<std::string>("classes"));
-  for (const auto& folder : line.positional()) files.find_below("FOLDER", folder);
+  files.reads("--classes", line.get<std::string>("classes"));
+  for (const auto& folder : line.positional()) files.reads_folder("FOLDER", folder);
 }
 
 int run_imglist(const CommandLine& line) {

@@ -80,15 +80,16 @@ class SheetFiles : public Files {
   // The configuration, for the places of its keys in messages.
   void set_document(const config::Document& document) { document_ = &document; }
 
-  void find(const std::string& key, const std::string& path, const std::string& obtain) override {
+  void reads(const std::string& key, const std::string& path, const std::string& obtain) override {
     if (!path.empty()) check_exists(key, path, obtain, false);
   }
-  void find_below(const std::string& key, const std::string& path) override {
+  void reads_folder(const std::string& key, const std::string& path) override {
     check_exists(key, path, "", true);
   }
-  void trained(const std::string& path,
-               const std::function<void(const std::string& run, const config::Document& training)>&
-                   f) override {
+  void for_each_planned_run(
+      const std::string& path,
+      const std::function<void(const std::string& run, const config::Document& training)>& f)
+      override {
     for (const auto* job : jobs::writers_before(jobs_, job_, done_, path)) {
       if (jobs::verb_kind(job->verb) != jobs::VerbKind::kTrain) continue;
       // The training has not run yet, so its configuration stands for its results.
@@ -101,15 +102,15 @@ class SheetFiles : public Files {
       }
     }
   }
-  void look(const std::string& subject, const std::function<void()>& into) override {
-    if (all_here_) run(subject, "", into);
+  void check_contents(const std::string& subject, const std::function<void()>& check) override {
+    if (all_here_) run(subject, "", check);
   }
-  void look_at(const std::string& key, const std::string& path, const std::string& subject,
-               const std::function<void()>& into) override {
+  void check_file(const std::string& key, const std::string& path, const std::string& subject,
+                  const std::function<void()>& check) override {
     // Files that are still to be written cannot be opened yet.
     const bool can_be_opened = path.empty() || (any_exists(path) && !is_coming(path));
     // Checks that build on a refused file would only repeat its problem.
-    if (can_be_opened && !run(subject, key, into)) all_here_ = false;
+    if (can_be_opened && !run(subject, key, check)) all_here_ = false;
   }
 
  private:
@@ -145,14 +146,14 @@ class SheetFiles : public Files {
   }
 
   // Runs a check, unless another row has run it. False if there is a problem.
-  bool run(const std::string& subject, const std::string& key, const std::function<void()>& into) {
+  bool run(const std::string& subject, const std::string& key, const std::function<void()>& check) {
     std::optional<Problem> found;
     const auto known = subject.empty() ? checked_.end() : checked_.find(subject);
     if (known != checked_.end()) {
       found = known->second;
     } else {
       try {
-        into();
+        check();
       } catch (const Error& error) {
         found = {error.kind(), error.what()};
       } catch (...) {  // a library's exception about a damaged file
@@ -179,23 +180,15 @@ class SheetFiles : public Files {
   std::set<std::string> wrong_;  // trainings whose results do not suit the row
 };
 
-void check_words(const CommandLine& line, const Texts& known) {
-  for (const auto& word : line.positional())
-    DISSENT_CHECK(std::find(known.begin(), known.end(), word) != known.end(), kUsage,
-                  "config: expected one of {}, found '{}'", fmt::join(known, ", "), word);
-}
-
 // The verbs without a configuration.
 void check_options(const std::string& name, const CommandLine& line, Files& files) {
   if (name == "tables") return check_tables(line, files);
   if (name == "plot") return check_plot(line, files);
   if (name == "imglist") return check_imglist(line, files);
   if (name == "export") return check_export(line, files);
-  if (name == "doctor") return files.find("--config", line.get<std::string>("config"));
-  if (name == "config")
-    return check_words(
-        line, {"train", "train-images", "cache", "evaluate", "losses", "scores", "metrics"});
-  for (const auto& path : line.positional()) files.find("FILE", path);  // inspect, verify
+  if (name == "doctor") return files.reads("--config", line.get<std::string>("config"));
+  if (name == "config") return check_config(line);
+  for (const auto& path : line.positional()) files.reads("FILE", path);  // inspect, verify
 }
 
 void check_job(const jobs::Job& job, Files& files,

@@ -27,6 +27,8 @@ struct Descriptions {
 /// `dissent config`: prints the keys of a configuration, or a table. Error::kUsage for another
 /// name.
 int run_config(const CommandLine& line, const Descriptions& descriptions);
+/// Throws its error for a name that it does not know.
+void check_config(const CommandLine& line);
 
 /// `dissent imglist` and `dissent tables`.
 int run_imglist(const CommandLine& line);

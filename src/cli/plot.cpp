@@ -177,11 +177,11 @@ void check_plot(const CommandLine& line, Files& files) {
   if (drawing == Drawing::kTensorboard) {
     DISSENT_CHECK(outputs.size() == 1, kUsage,
                   "plot tensorboard: --output: expected one folder, found {}", outputs.size());
-    for (const auto& path : results_of(line)) files.find("--results", path);
+    for (const auto& path : results_of(line)) files.reads("--results", path);
   } else {
     canvas_of(line, 4, 4);
   }
-  for (const auto& path : files_of(line)) files.find_below("FILE", path);
+  for (const auto& path : files_of(line)) files.reads_folder("FILE", path);
 }
 
 int run_plot(const CommandLine& line, DrawSaliency draw) {

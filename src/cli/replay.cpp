@@ -125,12 +125,17 @@ void compare_checkpoints(const std::string& before, const std::string& now,
 // Text fields have to be equal, numbers to the tolerance.
 void compare_logs(const std::string& before, const std::string& now, double tolerance,
                   Comparison& comparison) {
-  // Both have a line of column names first, so a number of lines is one more than that of epochs.
+  // Both have a line of column names first.
   const auto a = parse_csv(read_text(before), before), b = parse_csv(read_text(now), now);
-  if (a.size() != b.size())
-    return comparison.note(
-        fmt::format("train.csv: {} epochs before, {} now", a.size() - 1, b.size() - 1));
+  if (a.size() != b.size() || a.empty())
+    return comparison.note(fmt::format("train.csv: {} lines before, {} now", a.size(), b.size()));
+  if (a[0].fields != b[0].fields)
+    return comparison.note(fmt::format("train.csv: columns {} before, {} now",
+                                       fmt::join(a[0].fields, ","), fmt::join(b[0].fields, ",")));
   for (size_t r = 0; r < a.size(); ++r) {
+    if (a[r].fields.size() != b[r].fields.size())
+      comparison.note(fmt::format("train.csv: line {}: {} fields before, {} now", a[r].line,
+                                  a[r].fields.size(), b[r].fields.size()));
     for (size_t c = 0; c < std::min(a[r].fields.size(), b[r].fields.size()); ++c) {
       const auto &x = a[r].fields[c], &y = b[r].fields[c];
 
@@ -141,7 +146,7 @@ void compare_logs(const std::string& before, const std::string& now, double tole
           tolerance > 0 && u && v && std::abs(*u - *v) <= tolerance * std::max(std::abs(*u), 1.0);
       if (x != y && !within)
         comparison.note(fmt::format("train.csv: epoch {}, {}: {} before, {} now", a[r].fields[0],
-                                    a[0].fields[c], x, y));
+                                    a[0].fields.at(c), x, y));
     }
   }
 }

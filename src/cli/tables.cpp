@@ -146,9 +146,9 @@ void check_tables(const CommandLine& line, Files& files) {
       check_spelling(fmt::format("--{}", option),
                      report::comma_list(line.get<std::string>(option)));
 
-  for (const auto& path : line.positional()) files.find_below("FILE", path);
+  for (const auto& path : line.positional()) files.reads_folder("FILE", path);
   if (!line.has("published")) return;
-  files.find("--published", line.get<std::string>("published"));
+  files.reads("--published", line.get<std::string>("published"));
 }
 
 int run_tables(const CommandLine& line) {

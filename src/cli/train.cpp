@@ -271,8 +271,8 @@ void check_runs(const CommandLine& line, Config config, config::Schema (*schema_
                              .show_progress = false,
                              .device = at::kCPU};
 
-    files.look_at("output", context.folder, "",
-                  [&] { find_run(context, config.training.epochs, schema); });
+    files.check_file("output", context.folder, "",
+                     [&] { find_run(context, config.training.epochs, schema); });
   }
 }
 
@@ -282,12 +282,12 @@ void check_heads(const TrainConfig& config, Files& files) {
   check_features("data.train", data.train, files);
   check_features("data.validation", data.validation, files);
   check_features("data.unlabelled", data.unlabelled, files);
-  files.find("data.subset", data.subset);
+  files.reads("data.subset", data.subset);
 
   // The subject names all that decides what opening the caches finds: equal ones are opened once.
-  files.look(fmt::format("caches\n{}\n{}\n{}\n{}\n{}", data.train, data.validation, data.unlabelled,
-                         data.subset, data.subset_complement),
-             [&] { check_head_data(data); });
+  files.check_contents(fmt::format("caches\n{}\n{}\n{}\n{}\n{}", data.train, data.validation,
+                                   data.unlabelled, data.subset, data.subset_complement),
+                       [&] { check_head_data(data); });
 }
 
 void check_image_training(const ImageTrainConfig& config, Files& files) {
@@ -301,23 +301,24 @@ void check_image_training(const ImageTrainConfig& config, Files& files) {
                     set.ignore_label ? std::to_string(*set.ignore_label) : "none", set.allow_empty);
   }
 
-  files.find("ensemble.weights", config.ensemble.weights);
-  files.look(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows, config.validation.rows,
-                         config.unlabelled.rows),
-             [&] { open_image_data(config); });
+  files.reads("ensemble.weights", config.ensemble.weights);
+  files.check_contents(fmt::format("images{}\n{}\n{}\n{}", subject, config.data.rows,
+                                   config.validation.rows, config.unlabelled.rows),
+                       [&] { open_image_data(config); });
 
   // Weights are read as well: a name or shape that does not fit is found before the job starts.
   if (config.ensemble.weights.empty()) return;
-  files.look(fmt::format("weights\n{}\n{}\n{}{}", config.ensemble.model, config.ensemble.weights,
-                         config.ensemble.prefix, subject),
-             [&] {
-               const auto network = image_network(config, open_image_data(config).classes);
-               const auto parameters = at::zeros({network->layout().size()}, at::kFloat),
-                          buffers = at::zeros({network->buffer_layout().size()}, at::kFloat);
-               load_weights(*network, parameters, buffers, read_state_dict(config.ensemble.weights),
-                            {.prefix = config.ensemble.prefix, .prefix_key = "ensemble.prefix"},
-                            config.ensemble.weights);
-             });
+  files.check_contents(
+      fmt::format("weights\n{}\n{}\n{}{}", config.ensemble.model, config.ensemble.weights,
+                  config.ensemble.prefix, subject),
+      [&] {
+        const auto network = image_network(config, open_image_data(config).classes);
+        const auto parameters = at::zeros({network->layout().size()}, at::kFloat),
+                   buffers = at::zeros({network->buffer_layout().size()}, at::kFloat);
+        load_weights(*network, parameters, buffers, read_state_dict(config.ensemble.weights),
+                     {.prefix = config.ensemble.prefix, .prefix_key = "ensemble.prefix"},
+                     config.ensemble.weights);
+      });
 }
 
 bool train_heads(Runtime& runtime, const TrainConfig& config, Flags flags) {

@@ -82,11 +82,17 @@ class Comparison {
     for (const auto& option : binding.spec.options) {
       if (option.info.scope != Scope::kResult) continue;
       const std::string key = join_path(table, option.key);
-      // A key that is not written counts with its default.
-      const std::string a = value_text(file_.find(key), option),
-                        b = value_text(current_.find(key), option);
+      // A key may have its former name in either document. One that is not written counts with its
+      // default.
+      const auto find = [&](const Document& document) {
+        const Node* node = document.find(key);
+        for (const auto& former : option.info.former_names)
+          if (!node) node = document.find(join_path(table, former));
+        return node;
+      };
+      const std::string a = value_text(find(file_), option), b = value_text(find(current_), option);
       const auto shown = [&](const Document& document, const std::string& text) {
-        return text + (document.find(key) ? "" : " (default)");
+        return text + (find(document) ? "" : " (default)");
       };
       if (a != b) differ(key, shown(file_, a), shown(current_, b));
     }

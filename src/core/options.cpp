@@ -263,6 +263,7 @@ std::string toml_text(const Value& value) {
 size_t edit_distance(const std::string& a, const std::string& b) {
   const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
   std::vector<std::vector<size_t>> d(a.size() + 1, std::vector<size_t>(b.size() + 1));
+  const auto same = [&](size_t x, size_t y) { return lower(a[x]) == lower(b[y]); };
 
   // d[i][j] is the distance of the first i characters of a and the first j of b (optimal string
   // alignment).
@@ -272,9 +273,9 @@ size_t edit_distance(const std::string& a, const std::string& b) {
         d[i][j] = i + j;
         continue;
       }
-      const size_t replaced = d[i - 1][j - 1] + (lower(a[i - 1]) != lower(b[j - 1]));
+      const size_t replaced = d[i - 1][j - 1] + (same(i - 1, j - 1) ? 0 : 1);
       d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1, replaced});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+      if (i > 1 && j > 1 && same(i - 1, j - 2) && same(i - 2, j - 1))
         d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
     }
   }

@@ -18,6 +18,7 @@
 #include <iterator>
 #include <map>
 #include <sstream>
+#include <thread>
 
 #include <dissent/error.hpp>
 
@@ -217,6 +218,15 @@ int wait_for_exit(pid_t process) {
   return found == process ? code_of_status(status) : 127;
 }
 
+namespace {
+// Whether a child has ended; wait_for_exit can still ask for its code.
+bool has_ended(pid_t process) {
+  siginfo_t info{};
+  return waitid(P_PID, static_cast<id_t>(process), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+         info.si_pid != 0;
+}
+}  // namespace
+
 CapturedOutput run_captured(const std::vector<std::string>& argv, double timeout_s) {
   Pipe out = make_pipe(argv[0]), err = make_pipe(argv[0]);
   const File nothing = open_file("/dev/null", O_RDONLY);
@@ -242,8 +252,12 @@ CapturedOutput run_captured(const std::vector<std::string>& argv, double timeout
     }
   }
 
+  // A program may close its output and continue to run: its end is waited for under the same limit.
+  while (!has_ended(process) && steady_s() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+
   // The whole process group: a launcher that is killed alone would leave its ranks running.
-  const bool timed_out = steady_s() >= end;
+  const bool timed_out = !has_ended(process);
   if (timed_out) kill(-process, SIGKILL);
   output.code = wait_for_exit(process);
   if (timed_out) output.code = kTimedOut;

@@ -27,7 +27,7 @@ void update_on_host(const UpdateOptions& options, const UpdateArrays& arrays) {
     auto* v = arrays.second ? arrays.second + member.offset : nullptr;
     const auto* g = arrays.gradient + i * arrays.size;
     for (int64_t e = 0; e < arrays.size; ++e)
-      update_element(numbers, member, p + e, m + e, v + e, g[e]);
+      update_element(numbers, member, p + e, m ? m + e : nullptr, v ? v + e : nullptr, g[e]);
   }
 }
 

@@ -2,10 +2,8 @@
 
 #include <dissent/losses/a2d.hpp>
 #include <dissent/losses/hard_sample_weight.hpp>
-#include "core/tensor_check.hpp"
 
 #include "core/tensor_check.hpp"
-
 #include "losses/loss_info.hpp"
 
 namespace dissent::losses {

@@ -1,14 +1,10 @@
 #include <dissent/losses/adversarial.hpp>
 #include <dissent/losses/cross_entropy.hpp>
-#include "core/tensor_check.hpp"
 
 #include <limits>
 
+#include "core/tensor_check.hpp"
 #include "losses/loss_info.hpp"
-
-#include <limits>
-
-#include "core/tensor_check.hpp"
 
 namespace dissent::losses {
 

@@ -1,15 +1,11 @@
 #include <dissent/losses/dice.hpp>
 #include <dissent/losses/dice_discriminator.hpp>
-#include "core/tensor_check.hpp"
 
 #include <cmath>
 #include <cstdint>
 
-#include "losses/loss_info.hpp"
-
-#include <cmath>
-
 #include "core/tensor_check.hpp"
+#include "losses/loss_info.hpp"
 
 namespace dissent::losses {
 

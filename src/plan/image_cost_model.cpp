@@ -161,7 +161,8 @@ void ImageCostModel::measure(GridCost& grid, bool measures, double seconds,
 }
 
 std::string ImageCostModel::split_batch_note() const {
-  if (run_.buffers() == 0) return CostModel::split_batch_note();
+  if (run_.buffers() == 0 || config_.training.batch_norm == BatchNormMode::kSynchronised)
+    return CostModel::split_batch_note();
   return "BatchNorm on each data rank uses the statistics of its own part of the batch: results "
          "differ from those with fewer data ranks";
 }

@@ -7,7 +7,6 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <limits>
 #include <set>
@@ -17,6 +16,7 @@
 #include <fmt/ranges.h>
 
 #include "core/options.hpp"
+#include "storage/csv.hpp"
 
 namespace dissent::report {
 namespace {
@@ -27,12 +27,14 @@ double rounded(double value, int digits) {
   return digits < 0 ? value : std::stod(fmt::format("{:.{}f}", value, digits));
 }
 
-// Numbers by size, other texts by their bytes.
+// Empty texts first; then numbers, by size; then other texts, by their bytes. Without the groups
+// "9", "10" and "1a" would have no order: 9 < 10 as numbers, "10" < "1a" and "1a" < "9" as texts.
 bool text_before(const std::string& a, const std::string& b) {
-  char *end_a, *end_b;
-  const double x = std::strtod(a.c_str(), &end_a), y = std::strtod(b.c_str(), &end_b);
-  const bool numbers = !a.empty() && !b.empty() && !*end_a && !*end_b;
-  return numbers && x != y ? x < y : a < b;
+  if (a.empty() != b.empty()) return a.empty();
+  const auto x = parsed_number(a), y = parsed_number(b);
+  const bool is_number = x && !std::isnan(*x), other_is_number = y && !std::isnan(*y);
+  if (is_number != other_is_number) return is_number;
+  return is_number && *x != *y ? *x < *y : a < b;
 }
 bool names_before(const std::vector<std::string>& a, const std::vector<std::string>& b) {
   return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), text_before);

@@ -2,7 +2,6 @@
 
 #include <dissent/scores/ensemble_scores.hpp>
 #include <dissent/shared_constants.hpp>
-#include "core/tensor_check.hpp"
 
 #include "core/tensor_check.hpp"
 

@@ -7,13 +7,13 @@
 
 #include <fmt/ranges.h>
 
+#include "core/tensor_check.hpp"
+
 namespace dissent::scores {
 namespace {
 
 constexpr std::string_view kImagenetClassTable =
 #include "imagenet_classes.inc"
-
-#include "core/tensor_check.hpp"
     ;
 // Columns of the file.
 constexpr size_t kWnid = 1, kInA = 2, kInR = 3, kIn9 = 4, kHuman = 5, kColumns = 6;

@@ -229,6 +229,24 @@ well 3 evaluate evaluate.toml --quiet
 for file in evaluated-1/*; do expect_same "$file" "evaluated/$(basename "$file")"; done
 expect_text "noise (" " accuracy" "energy "
 
+# Scores on features read them from the cache of outputs as they were computed, also the features that all heads of a multihead network share.
+sed 's#^runs = .*#runs = ["multihead/results/images/seed-3", "gradcam-1/results/images/seed-3"]#; s/^scores = .*/scores = ["knn"]/; s/^metrics = .*/metrics = ["auroc"]/; /^temperature/d' evaluate.toml > features.toml
+cat >> features.toml <<'TOML'
+[[evaluate.sets]]
+name = "fit"
+role = "fit"
+dataset = "mnist"
+root = "images"
+rows = "110:"
+TOML
+well 1 evaluate features.toml --quiet --set evaluate.output=features
+well 1 evaluate features.toml --quiet --set evaluate.output=features-written --set evaluate.logits_cache=f32
+rm -rf multihead/results/images/seed-3/states gradcam-1/results/images/seed-3/states
+well 2 evaluate features.toml --quiet --set evaluate.output=features-read --set evaluate.logits_cache=f32
+for folder in features-written features-read; do
+  for file in features/*.csv; do expect_same "$file" "$folder/$(basename "$file")"; done
+done
+
 # The temperature of the corrupted set from validation images with the same corruption; nothing else changes.
 { cat evaluate.toml; printf 'calibration = "noisy"\n[[evaluate.sets]]\nname = "noisy"\nrole = "calibration"\ndataset = "mnist"\nroot = "images"\nrows = "110:"\n'
   printf 'corruption = "gaussian_noise"\nseverity = 5\n'; } > calibrated.toml

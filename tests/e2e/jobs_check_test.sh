@@ -146,6 +146,10 @@ says 2 "weights: --output: expected a folder to write into, found none" -- all.c
 says 3 "weights: RUN: results/images/seed-41 does not exist" -- all.csv 's#""results/images/seed-42"", ""--output"", ""exported""#""results/images/seed-41"", ""--output"", ""exported""#'
 says 3 "list: FOLDER: flders does not exist" -- all.csv 's/""folders""/""flders""/'
 says 2 "curves: plot: kind: expected one of" -- all.csv 's/""curves"", ""res/""curve"", ""res/'
+says 2 "list: config: expected one of train, train-images, cache, evaluate, losses, scores, metrics, exit-codes" -- all.csv 's/^list,imglist.*/list,config,,,"[""exitcodes""]",/'
+printf 'name,verb,arguments\ncodes,config,"[""exit-codes""]"\n' > codes.csv
+run_program 1 jobs run codes.csv --dry-run --no-cost
+expect_exit 0
 # Two rows that write one place.
 says 2 "all.csv:3: 'cache-test' writes train.cache, as 'cache-train' of line 2 does" -- all.csv 's/,test.cache$/,.\/train.cache/; s/cache-test,cache,cache.toml,,,/cache-test,cache,frozen.toml,images,,/'
 # All of a sheet at once, and without files what they would be refused for is not looked at.

@@ -67,8 +67,7 @@ LogitsCache::LogitsCache(Communicator& comm, LogitsCacheKey key) : key_(std::mov
     // Per row the outputs of all units, and 8 bytes for its label.
     const int64_t bytes = key_.dtype == "f16" ? 2 : 4;
     if (comm.rank() == 0)
-      check_free_space(key_.folder,
-                       missing * (key_.units * (key_.classes + key_.feature_dim) * bytes + 8),
+      check_free_space(key_.folder, missing * (key_.row_values() * bytes + 8),
                        fmt::format("the logits of {}", key_.place));
   });
 }
@@ -109,15 +108,16 @@ bool LogitsCache::fits(int64_t shard, int64_t units) const {
     const auto dtype = dtype_from_name(key_.dtype, path);
 
     // Identity and shapes are checked; a file that cannot be opened counts as missing too.
-    const auto has_shape = [&](const char* name, int64_t width) {
+    const auto has_shape = [&](const char* name, int64_t of_units, int64_t width) {
       const auto info = h5_info(file, name, path);
       return info.dtype == dtype &&
-             info.shape == std::vector<int64_t>{shard_count(shard), units, width};
+             info.shape == std::vector<int64_t>{shard_count(shard), of_units, width};
     };
     const auto value = h5_read_attribute(file, "/", "identity", path);
     const auto* text = std::get_if<std::string>(&value);
-    return text && *text == identity(units) && has_shape("logits", key_.classes) &&
-           (key_.feature_dim == 0 || has_shape("features", key_.feature_dim));
+    return text && *text == identity(units) && has_shape("logits", units, key_.classes) &&
+           (key_.feature_dim == 0 ||
+            has_shape("features", key_.feature_units(units), key_.feature_dim));
   } catch (const Error&) {
     return false;
   }
@@ -137,7 +137,8 @@ MemberOutputs LogitsCache::read(int64_t first, int64_t count, const std::vector<
   open_shard_ = shard;
   MemberOutputs out{by_unit(h5_read(open_, "logits", at_row, count, path), units), {}, 0};
   if (features && key_.feature_dim > 0)
-    out.features = by_unit(h5_read(open_, "features", at_row, count, path), units);
+    out.features = by_unit(h5_read(open_, "features", at_row, count, path),
+                           key_.shared_features ? std::vector<int64_t>{0} : units);
   return out;
 }
 
@@ -168,9 +169,7 @@ void LogitsCache::begin(int64_t shard) {
   const auto path = temporary_name(shard_path(shard));
   const auto dtype = dtype_from_name(key_.dtype, path);
   const int64_t rows = shard_count(shard),
-                bytes = rows * (key_.units * (key_.classes + key_.feature_dim) *
-                                    (dtype == at::kHalf ? 2 : 4) +
-                                8);
+                bytes = rows * (key_.row_values() * (dtype == at::kHalf ? 2 : 4) + 8);
 
   // The shard gets its final name in commit(): what a killed process leaves is never read.
   file_ = h5_create(path, bytes + 16384);
@@ -184,7 +183,8 @@ void LogitsCache::begin(int64_t shard) {
 
   h5_add_dataset(file_, "logits", {rows, key_.units, key_.classes}, dtype, path);
   if (key_.feature_dim > 0)
-    h5_add_dataset(file_, "features", {rows, key_.units, key_.feature_dim}, dtype, path);
+    h5_add_dataset(file_, "features", {rows, key_.feature_units(key_.units), key_.feature_dim},
+                   dtype, path);
   h5_add_dataset(file_, "label", {rows}, at::kLong, path);
 
   writing_ = shard;

@@ -21,14 +21,20 @@ struct LogitsCacheKey {
   int64_t members = 0;
   int64_t units = 0;  ///< members, plus one for the soup if it is evaluated
   int64_t classes = 0;
-  int64_t feature_dim = 0;  ///< 0: features are the set's own and are not stored
+  int64_t feature_dim = 0;       ///< 0: features are the set's own and are not stored
+  bool shared_features = false;  ///< all units have the same features, which are stored once
   int64_t shard_rows = 0;
+
+  /// Units in `features`, of a cache that holds `cached` units.
+  int64_t feature_units(int64_t cached) const { return shared_features ? 1 : cached; }
+  /// Values per row.
+  int64_t row_values() const { return units * classes + feature_units(units) * feature_dim; }
 };
 
 /// Outputs of all units of one ensemble on one set: shard-00000.h5, .. with `logits` [rows, U, C],
-/// `features` [rows, U, D] and `label` [rows], beside manifest.toml. Each shard is written by one
-/// rank under a temporary name and renamed, so an existing shard is complete; missing shards are
-/// written again. Shards carry the identity too.
+/// `features` [rows, U, D] ([rows, 1, D] if all units share them) and `label` [rows], beside
+/// manifest.toml. Each shard is written by one rank under a temporary name and renamed, so an
+/// existing shard is complete; missing shards are written again. Shards carry the identity too.
 class LogitsCache {
  public:
   /// Creates the folder and its manifest; deletes files of another identity. An existing cache
@@ -49,7 +55,8 @@ class LogitsCache {
   MemberOutputs rounded(MemberOutputs outputs) const;
 
   /// Writes one shard: begin, write blocks in order, commit. By one rank. outputs: logits [U, n, C]
-  /// and features [U, n, D] of all units, rounded(); labels [n] i64. Error::kData: disk full.
+  /// and features [U, n, D] of all units, or [1, n, D], rounded(); labels [n] i64. Error::kData:
+  /// disk full.
   void begin(int64_t shard);
   void write(const MemberOutputs& outputs, const at::Tensor& labels);
   void commit();

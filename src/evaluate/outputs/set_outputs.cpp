@@ -50,18 +50,19 @@ SetOutputs::SetOutputs(Communicator& comm, const LoadedEnsemble& ensemble, const
   // The identity of a set may be computed from all of its values, and fail on one rank.
   LogitsCacheKey key;
   agree(comm, [&] {
-    key = {
-        .folder = {},
-        .ensemble = ensemble.identity,
-        .set = set.identity(),
-        .place = set.place(),
-        .dtype = option_name(options.cache),
-        .rows = set.rows(),
-        .members = ensemble.members(),
-        .units = cached_units(ensemble),
-        .classes = ensemble.classes(),
-        .feature_dim = ensemble.networks->shared_features() ? 0 : ensemble.networks->feature_dim(),
-        .shard_rows = kShardBlocks * options.block_rows};
+    key = {.folder = {},
+           .ensemble = ensemble.identity,
+           .set = set.identity(),
+           .place = set.place(),
+           .dtype = option_name(options.cache),
+           .rows = set.rows(),
+           .members = ensemble.members(),
+           .units = cached_units(ensemble),
+           .classes = ensemble.classes(),
+           .feature_dim =
+               ensemble.networks->features_are_inputs() ? 0 : ensemble.networks->feature_dim(),
+           .shared_features = ensemble.networks->shared_features(),
+           .shard_rows = kShardBlocks * options.block_rows};
     // Several checkpoints may lie in one folder, so the name of the file is part of the hash.
     const auto file = std::filesystem::path(ensemble.path).filename().string();
     key.folder = work_folder(ensemble, options, "logits") + "/" +
@@ -96,7 +97,7 @@ MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x
     out.logits = at::cat({out.logits, more.logits});
     if (features && !shared) out.features = at::cat({out.features, more.features});
   }
-  if (features && shared) out.features = inputs().unsqueeze(0);
+  if (features && ensemble_.networks->features_are_inputs()) out.features = inputs().unsqueeze(0);
   return out;
 }
 

@@ -246,9 +246,10 @@ std::vector<PlotPoint> histogram_points(const std::string& series, const at::Ten
   const auto host = values.to(at::kDouble).contiguous();
   const double width = (high - low) / static_cast<double>(kBins);
   for (int64_t i = 0; i < host.numel(); ++i) {
-    // Infinite scores are counted in the first or last bin.
+    // Infinite scores are counted in the first or last bin, NaN in none.
     const double place = (host.const_data_ptr<double>()[i] - low) / width;
-    ++counts[static_cast<int64_t>(std::clamp(place, 0.0, static_cast<double>(kBins - 1)))];
+    if (!std::isnan(place))
+      ++counts[static_cast<int64_t>(std::clamp(place, 0.0, static_cast<double>(kBins - 1)))];
   }
 
   std::vector<PlotPoint> points;

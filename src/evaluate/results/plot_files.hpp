@@ -54,8 +54,8 @@ std::vector<PlotPoint> reliability_points(const std::string& series,
 /// of the result row, to the last bit. Error::kData if a list is empty or has a NaN.
 std::vector<PlotPoint> roc_points(const std::string& series, const std::vector<at::Tensor>& unknown,
                                   const at::Tensor& known);
-/// 40 bins of equal width from low to high; infinite values are in the outer bins. values not
-/// empty.
+/// 40 bins of equal width from low to high; infinite values are in the outer bins, NaN in none.
+/// values not empty.
 std::vector<PlotPoint> histogram_points(const std::string& series, const at::Tensor& values,
                                         double low, double high);
 

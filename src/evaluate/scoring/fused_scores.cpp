@@ -1,7 +1,6 @@
 #include "evaluate/scoring/fused_scores.hpp"
 
 #include <dissent/shared_constants.hpp>
-#include "core/tensor_check.hpp"
 
 #include <algorithm>
 #include <bit>

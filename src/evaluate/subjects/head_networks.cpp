@@ -41,6 +41,7 @@ class HeadNetworks : public MemberNetworks {
   int64_t classes() const override { return classes_; }
   int64_t feature_dim() const override { return weight_->shape[1]; }
   bool shared_features() const override { return shared_; }
+  bool features_are_inputs() const override { return shared_; }
 
   void check_input(const EvaluationSet& set, const std::string& network) const override {
     const auto shape = set.input_shape();

@@ -40,6 +40,8 @@ class MemberNetworks {
   virtual int64_t feature_dim() const = 0;   ///< D
   virtual bool shared_features() const = 0;  ///< whether the classifiers of all members read the
                                              ///< same features (a linear head, a multihead network)
+  /// Whether these features are the inputs themselves: linear heads on cached features.
+  virtual bool features_are_inputs() const { return false; }
   /// Error::kData if these networks cannot read the set; network: path for the message.
   virtual void check_input(const EvaluationSet& set, const std::string& network) const = 0;
   /// Outputs of the members `which` for x [B, ..], in evaluation mode. A member's output depends

@@ -34,6 +34,13 @@ TEST(Process, AProgramThatRunsTooLongIsKilled) {
   EXPECT_LT(steady_s() - start, 30);
 }
 
+TEST(Process, AProgramThatClosesItsOutputAndContinuesIsKilledToo) {
+  const double start = steady_s();
+  EXPECT_EQ(run_captured(shell("exec >&- 2>&-; sleep 60"), 0.3).code, kTimedOut);
+  EXPECT_LT(steady_s() - start, 30);
+  EXPECT_EQ(run_captured(shell("exec >&- 2>&-; sleep 0.1; exit 5"), 30).code, 5);
+}
+
 TEST(Process, AProgramThatDoesNotExistIsAnError) {
   try {
     start_process({.argv = {"/nowhere/program"}});

@@ -69,6 +69,7 @@ class Counting : public MemberNetworks {
   int64_t classes() const override { return in_->classes(); }
   int64_t feature_dim() const override { return in_->feature_dim(); }
   bool shared_features() const override { return in_->shared_features(); }
+  bool features_are_inputs() const override { return in_->features_are_inputs(); }
   void check_input(const EvaluationSet& set, const std::string& network) const override {
     in_->check_input(set, network);
   }

@@ -426,6 +426,22 @@ TEST(Tables, PivotByAnyColumns) {
   EXPECT_CONTAINS(text, "| sdde   |     75.0 ± 7.1 | 85.0 ± 7.1 |");
 }
 
+// Numbers by size before other texts, which are sorted by their bytes: one order of any mixture.
+TEST(Tables, RowsOfNumbersAndTextsHaveOneOrder) {
+  std::string rows;
+  for (const char* method : {"1a", "10", "b", "9", "a", "1e1"}) rows += near_rows(method, 1, 0.5);
+  const auto set = set_of(rows);
+  const auto table = build_table(set, pivot_layout(set, {"method"}, {"metric"}, {}, 1, 1), {});
+  const auto text = table_text(table, {.format = TableFormat::kCsv}, nullptr);
+  size_t last = 0;
+  for (const char* method : {"\n9,", "\n10,", "\n1e1,", "\n1a,", "\na,", "\nb,"}) {
+    const auto at = text.find(method);
+    ASSERT_NE(at, std::string::npos) << method << text;
+    EXPECT_GT(at, last) << method << text;
+    last = at;
+  }
+}
+
 namespace {
 
 // Rows of one experiment, with the run's folder and configuration.

@@ -173,13 +173,13 @@ TEST(PlotFiles, TheRocOfSeveralFilesHasTheMeanOfTheirAreas) {
   EXPECT_EQ(points.back().y, 1);
 }
 
-TEST(PlotFiles, TheHistogramCountsEveryValueOnce) {
-  const double inf = HUGE_VAL;
+TEST(PlotFiles, TheHistogramCountsEveryNumberOnce) {
+  const double inf = HUGE_VAL, nan = NAN;
   const auto points = histogram_points(
-      "s", at::tensor({0.0, 0.1, 1.0, 4.0, inf, -inf, 2.05, 2.06}, at::kDouble), 0, 4);
+      "s", at::tensor({0.0, 0.1, 1.0, 4.0, inf, -inf, 2.05, 2.06, nan}, at::kDouble), 0, 4);
   ASSERT_EQ(points.size(), 5u);  // bins of 0.1; 0 with -inf, 0.1, 1, two of 2.05, 4 with inf
   const std::vector<double> low{0, 0.1, 1, 2, 3.9},
-      share{2.0 / 8, 1.0 / 8, 1.0 / 8, 2.0 / 8, 2.0 / 8};
+      share{2.0 / 9, 1.0 / 9, 1.0 / 9, 2.0 / 9, 2.0 / 9};  // NaN is in no bin
   for (size_t i = 0; i < points.size(); ++i) {
     EXPECT_NEAR(*points[i].low, low[i], 1e-12);
     EXPECT_NEAR(*points[i].high, low[i] + 0.1, 1e-12);
