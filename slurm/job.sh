@@ -1,9 +1,9 @@
-# Sourced by the batch scripts beside it: becomes `dissent jobs exec`, which starts the program under the launcher, passes signals of Slurm on to its
-# ranks, and has Slurm requeue the job when the program stopped before it finished (exit code 75, src/jobs/execute.hpp).
+# Sourced by the batch scripts in this folder. Replaces the script by `dissent jobs exec`, which starts the program under the launcher, forwards signals
+# from Slurm to the ranks, and requeues the job if the program stopped before it finished (exit code 75, src/jobs/execute.hpp).
 # shellcheck shell=bash
 set -euo pipefail
 
-# A signal that arrives while this script still runs, as during `module load`: `jobs exec` treats it like one that it receives itself.
+# A signal may arrive while this script is still running, for example during `module load`. `jobs exec` then handles it as if it had received it itself.
 for signal in USR1 TERM INT; do
   # shellcheck disable=SC2064
   trap "export DISSENT_EARLY_SIGNAL=$signal" "$signal"
@@ -11,7 +11,7 @@ done
 
 export DISSENT_HOME=${DISSENT_HOME:-$SLURM_SUBMIT_DIR}
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-export SRUN_CPUS_PER_TASK=$OMP_NUM_THREADS # srun does not take it from the job since Slurm 22.05
+export SRUN_CPUS_PER_TASK=$OMP_NUM_THREADS # since Slurm 22.05 srun does not read it from the job
 # shellcheck source=slurm/site.sh
 . "${DISSENT_SITE:-$DISSENT_HOME/slurm/site.sh}"
 export DISSENT_MAX_RESTARTS

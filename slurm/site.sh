@@ -1,11 +1,11 @@
-# Settings of the site: sourced by slurm/submit on the login node and by every job. Edit it, or point DISSENT_SITE to a copy.
+# Settings of the cluster: sourced by slurm/submit on the login node and by every job. Edit this file, or set DISSENT_SITE to the path of a copy.
 # shellcheck shell=bash disable=SC2034
 
-# Read by sbatch; leave out what your site does not require.
+# Read by sbatch; omit what your cluster does not require.
 # export SBATCH_ACCOUNT=my_project
 # export SBATCH_PARTITION=cpu
 
-# Modules that the program was built with.
+# Modules with which the program was built.
 # module load gcc openmpi hdf5/parallel
 
 # The program: in this source tree, in the installed tree (share/dissent/slurm beside bin), or in PATH (for a copy of share/dissent elsewhere). Ranks can run
@@ -25,11 +25,11 @@ CONTAINER_OPTIONS=()
 
 # One rank per slot, with the number of cores of --cpus-per-task.
 MPIRUN_OPTIONS=(--map-by "slot:PE=$OMP_NUM_THREADS" --bind-to core)
-# `srun --mpi=list` shows the choices; it has to be the one that the program's MPI was built with.
+# `srun --mpi=list` shows the available types; use the one for which the program's MPI was built.
 SRUN_OPTIONS=(--mpi=pmix --cpu-bind=cores)
 
-# A job that stops because of its time limit is requeued at most this often.
+# Maximum number of times that a job is requeued after it stopped because of its time limit.
 DISSENT_MAX_RESTARTS=${DISSENT_MAX_RESTARTS:-100}
 
-# A local disk of each node, to which rows of a sheet with stage = 1 copy their caches first. Empty: no copies.
+# A local disk of each node, to which caches are copied first for rows of a sheet with stage = 1. Empty: caches are not copied.
 export DISSENT_SCRATCH=${DISSENT_SCRATCH:-}
