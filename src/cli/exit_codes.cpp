@@ -16,14 +16,14 @@ const char* result_text(JobResult result) {
     case JobResult::kDone: return "done";
     case JobResult::kFailed: return "failed";
     case JobResult::kRetried: return "started again, at most `retries` times";
-    case JobResult::kContinued: return "queued again, continues from there";
+    case JobResult::kContinued: return "queued again, resumes from the checkpoint";
   }
   return "?";
 }
 
 // What the table has no room for. {0}: kCheck, {1}: kMemory, {2}: kExitStopped, {3}: kData.
 constexpr const char* kNotes =
-    "Exit code {0} comes from `verify` (a case does not hold), `doctor` (a check failed), `replay` "
+    "Exit code {0} comes from `verify` (a case differs), `doctor` (a check failed), `replay` "
     "(something differs) and `jobs run` (a job failed).\n\n"
     "With exit code {1} the error line says how much memory was requested, how much is free and "
     "what would need less. A batch system may kill the process earlier (137).\n\n"
@@ -34,10 +34,10 @@ constexpr const char* kNotes =
     "{2}. On SIGTERM and SIGINT mpirun kills the ranks after one second and\n"
     "returns 1 or 128 + n, so the run continues from its last checkpoint. The batch scripts of "
     "slurm/ and `dissent jobs` send SIGUSR1 instead.\n\n"
-    "Output that cannot be written to stdout (a full disk, a closed descriptor) turns exit code 0 "
-    "into {3}, after all other work is done. If the reader of a pipe closes\n"
+    "If stdout cannot be written (a full disk, a closed descriptor), the exit code is {3} instead "
+    "of 0, after all other work is done. If the reader of a pipe closes\n"
     "it, the program ends by SIGPIPE (141), also after all other work is done.\n\n"
-    "Tests that are skipped end with 77; programs never do.\n";
+    "77 is used only by skipped tests.\n";
 
 }  // namespace
 

@@ -85,11 +85,15 @@ const TableSpec& weight_table() {
   static const TableSpec table =
       TableOf<W>("loss.<name>", "Keys of every loss")
           .option("weight", &W::weight, {.meaning = "weight in the objective", .min = 0})
-          .option("from_epoch", &W::from_epoch,
-                  {.meaning = "first epoch with this loss, from 0; a frozen epoch is not counted",
-                   .min = 0})
+          .option(
+              "from_epoch", &W::from_epoch,
+              {.meaning =
+                   "first epoch in which the loss is used, counted from 0 without a frozen epoch",
+               .min = 0})
           .option("to_epoch", &W::to_epoch,
-                  {.meaning = "first later epoch without this loss", .min = 0, .word = "end"})
+                  {.meaning = "first later epoch in which it is no longer used",
+                   .min = 0,
+                   .word = "end"})
 
           // How the weight changes between these epochs.
           .option("ramp_epochs", &W::ramp_epochs,

@@ -179,7 +179,8 @@ TableSpec aug_mix_table(const std::string& name) {
   using T = AugMixOptions;
   return OptionTable<T>(name, "AugMix: chains of random operations, mixed with the image")
       .option("severity", &T::severity,
-              {.meaning = "operations draw their strength from the first SEVERITY of ten levels",
+              {.meaning =
+                   "the strength of an operation is drawn from the lowest SEVERITY of ten levels",
                .min = 1,
                .max = static_cast<double>(kAugMixBins)})
       .option("mixture_width", &T::mixture_width, {.meaning = "number of chains", .min = 1})

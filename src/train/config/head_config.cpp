@@ -188,12 +188,13 @@ const TableSpec& disagreement_table() {
           .choice("on", &T::on,
                   {{"labelled", RepulsionOn::kLabelled}, {"unlabelled", RepulsionOn::kUnlabelled}},
                   "the labelled batch, or a batch of data.unlabelled")
-          .option("below_threshold", &T::below_threshold,
-                  {.meaning = "members disagree only on samples whose label has at most this "
-                              "probability from some member; base losses read the other samples",
-                   .min = 0,
-                   .max = 1,
-                   .word = "none"});
+          .option(
+              "below_threshold", &T::below_threshold,
+              {.meaning = "members disagree only on samples for which some member gives the label "
+                          "at most this probability; base losses read the other samples",
+               .min = 0,
+               .max = 1,
+               .word = "none"});
   return table;
 }
 

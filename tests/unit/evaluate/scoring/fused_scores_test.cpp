@@ -60,7 +60,6 @@ TEST(FusedScores, AgreeWithTheTableInF64) {
 TEST(FusedScores, EveryValueHasOneScore) {
   std::set<scores::FusedScore> used;
   for (const auto& score : scores::score_table()) {
-    EXPECT_EQ(is_fused(score), !score.postprocessor_preferred) << score.name;
     if (is_fused(score)) {
       EXPECT_TRUE(used.insert(score.fused).second) << score.name;
     }
