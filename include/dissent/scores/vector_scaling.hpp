@@ -23,8 +23,8 @@ struct VectorScalingOptions {
 /// Minimises the mean negative log-likelihood, which is convex in (scale, shift), by L-BFGS in f64
 /// from the best temperature (fit_temperature), so that it is never worse than temperature scaling.
 /// Where the data have no minimum (all predictions right, or a class without samples: its shift
-/// falls without limit) it ends when the derivative is small or at most_steps. Blocks of 4,096 rows are
-/// summed in row order: same bits for any number of threads. logits [N >= 1, C] f32 or f64, any
+/// falls without limit) it ends when the derivative is small or at most_steps. Blocks of 4,096 rows
+/// are summed in row order: same bits for any number of threads. logits [N >= 1, C] f32 or f64, any
 /// device; of an ensemble, those it predicts with. labels [N] i64.
 /// Throws Error::kUsage for shape, dtype, labels, options.
 VectorScaling fit_vector_scaling(const at::Tensor& logits, const at::Tensor& labels,
