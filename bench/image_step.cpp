@@ -51,7 +51,7 @@ void time_steps(Communicator& world, const Work& work, const bench::Place& place
     ImageStepInput input{.epoch = 0, .batch = s};
     for (int64_t i = 0; i < members.networks(); ++i)
       input.own.push_back({images[members.first + i], labels[members.first + i], work.batch});
-    input.diversity = {images[s % work.members], labels[s % work.members], work.batch};
+    input.common = {images[s % work.members], labels[s % work.members], work.batch};
 
     // A GPU computes asynchronously, and ranks are not in step: the clock starts and stops when all
     // of them have finished.

@@ -194,11 +194,10 @@ void write_shards(Communicator& world, CacheWriter& writer, const CacheConfig& c
 
     // Ranks that have finished wait for the slowest one without a timeout; a rank that fails aborts
     // the job.
-    auto& settings = world.wait_settings();
-    const double timeout_s =
-        std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
-    const auto stops = all_gather_integer(world, stopped);
-    settings.timeout_s = timeout_s;
+    const auto stops = [&] {
+      const TimeoutScope no_timeout(world, kNoTimeout);
+      return all_gather_integer(world, stopped);
+    }();
     if (std::find(stops.begin(), stops.end(), 1) != stops.end()) {
       spdlog::info("event=cache_stopped path={} shards={}/{}", config.cache.output,
                    writer.finished_shards(), writer.shard_count());

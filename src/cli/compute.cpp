@@ -46,30 +46,21 @@ void apply_runtime(Runtime& runtime, std::optional<int64_t> threads, double time
 
 std::unique_ptr<jobs::FolderLock> lock_folder(Communicator& comm, const std::string& place,
                                               const std::string& what, const std::string& other) {
+  // Rank 0 may wait for another process that is about to release the lock, longer than a timeout
+  // of collectives allows.
+  const TimeoutScope no_timeout(comm, kNoTimeout);
   std::unique_ptr<jobs::FolderLock> lock;
+  agree(comm, [&] {
+    if (comm.rank() != 0) return;
+    const auto folder = std::filesystem::path(place).parent_path().string();
+    if (!folder.empty()) make_folder(folder);
 
-  // Waiting for another process's lock may take as long as its run, so the other ranks wait without
-  // a timeout; it is restored in every case.
-  auto& settings = comm.wait_settings();
-  const double timeout_s =
-      std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
-  try {
-    agree(comm, [&] {
-      if (comm.rank() != 0) return;
-      const auto folder = std::filesystem::path(place).parent_path().string();
-      if (!folder.empty()) make_folder(folder);
-
-      jobs::FolderLock::Options options;
-      options.say = [](const std::string& message) {
-        spdlog::warn("event=lock reason=\"{}\"", message);
-      };
-      lock = std::make_unique<jobs::FolderLock>(place, what, other, options);
-    });
-  } catch (const Error&) {
-    settings.timeout_s = timeout_s;
-    throw;
-  }
-  settings.timeout_s = timeout_s;
+    jobs::FolderLock::Options options;
+    options.say = [](const std::string& message) {
+      spdlog::warn("event=lock reason=\"{}\"", message);
+    };
+    lock = std::make_unique<jobs::FolderLock>(place, what, other, options);
+  });
   return lock;
 }
 

@@ -108,7 +108,7 @@ std::string run_folder(const Config& config, int64_t seed) {
 
 // One run on the ranks of its group; false if it was stopped by a signal.
 template <class Engine, class Config, class Data>
-bool train_run(Config config, const config::Schema& schema, Data& data, Grid& grid,
+bool train_run(const Config& config, const config::Schema& schema, Data& data, Grid& grid,
                at::Device device, Flags flags, bool show_progress) {
   const int64_t seed = config.experiment.seeds[0];
   const auto folder = run_folder(config, seed);
@@ -153,7 +153,7 @@ bool train_run(Config config, const config::Schema& schema, Data& data, Grid& gr
   // for the lock.
   const auto lock = lock_folder(*grid.run, context.folder + "/lock", context.folder,
                                 "give another `experiment` or `output`");
-  if (found == Found::kNothing) agree(*grid.run, look);
+  agree(*grid.run, look);
   if (found == Found::kFinished) return reused();
 
   // Configuration and provenance are written before the training starts: what was about to run is

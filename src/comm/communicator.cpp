@@ -25,15 +25,11 @@ std::vector<int64_t> gather_outcomes(Communicator& comm, int64_t kind, std::exce
 
   // The timeout is shortened for this exchange only. If the others arrive, the error is agreed and
   // the group stays usable.
-  auto& timeout_s = comm.wait_settings().timeout_s;
-  const double before = timeout_s;
-  timeout_s = std::min(before, kPatienceOfFailed_s);
+  const double timeout_s = std::min(comm.wait_settings().timeout_s, kPatienceOfFailed_s);
   try {
-    const auto kinds = all_gather_integer(comm, kind);
-    timeout_s = before;
-    return kinds;
+    const TimeoutScope shorter(comm, timeout_s);
+    return all_gather_integer(comm, kind);
   } catch (const Error&) {
-    timeout_s = before;
     std::rethrow_exception(own);
   }
 }

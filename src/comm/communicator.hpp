@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dissent {
@@ -62,6 +64,23 @@ class Communicator {
 
 /// The group of this process alone: no messages, no MPI.
 std::unique_ptr<Communicator> make_self_communicator();
+
+inline constexpr double kNoTimeout = std::numeric_limits<double>::infinity();
+
+/// Another timeout for the collectives of a group, and of the groups that share its settings, until
+/// the end of the scope, also if it ends by an exception.
+class TimeoutScope {
+ public:
+  TimeoutScope(Communicator& comm, double timeout_s)
+      : settings_(comm.wait_settings()), before_(std::exchange(settings_.timeout_s, timeout_s)) {}
+  ~TimeoutScope() { settings_.timeout_s = before_; }
+  TimeoutScope(const TimeoutScope&) = delete;
+  TimeoutScope& operator=(const TimeoutScope&) = delete;
+
+ private:
+  WaitSettings& settings_;
+  double before_;
+};
 
 /// Text from root to all ranks (any length).
 std::string broadcast_text(Communicator& comm, std::string text, int root);

@@ -208,15 +208,8 @@ Finding check_nccl(Communicator& world, double timeout_s) {
   // for them in MPI. NCCL has to time out first, so that the check fails and not the job.
   double rate = 0;
   steps.run([&] {
-    auto& settings = world.wait_settings();
-    const double full_timeout_s = std::exchange(settings.timeout_s, timeout_s / 2);
-    try {
-      as_check([&] { rate = reduce_on_devices(world, device); });
-    } catch (...) {
-      settings.timeout_s = full_timeout_s;
-      throw;
-    }
-    settings.timeout_s = full_timeout_s;
+    const TimeoutScope half(world, timeout_s / 2);
+    as_check([&] { rate = reduce_on_devices(world, device); });
   });
 
   return steps.finding(

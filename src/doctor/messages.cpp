@@ -177,15 +177,13 @@ Finding check_timeout(Communicator& world) {
   // Rank 0 alone enters a barrier and has to fail after its timeout; -1: it did not fail.
   auto waited = at::full({1}, -1.0, at::kDouble);
   if (world.rank() == 0) {
-    auto& settings = world.wait_settings();
-    const double timeout_s = std::exchange(settings.timeout_s, kTrialTimeout_s);
+    const TimeoutScope trial(world, kTrialTimeout_s);
     const auto start = Clock::now();
     try {
       group->barrier();
     } catch (const Error&) {
       waited.fill_(seconds_since(start));
     }
-    settings.timeout_s = timeout_s;
   }
 
   // The others enter afterwards, which completes the abandoned request.

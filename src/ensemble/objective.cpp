@@ -19,7 +19,9 @@ using losses::LossTerm;
 using RepulsionOn = ObjectiveOptions::RepulsionOn;
 
 // Whether the schedule computes the term in this step. A term of weight 0 is still computed and
-// reported, so the schedule is evaluated as if the weight were 1.
+// reported, so the schedule is evaluated as if the weight were 1. At the start of a ramp, where the
+// factor is 0, the term is off, so that a threshold does not split the batch yet; on images it is
+// on and reported there (train/images/image_objective.cpp), since nothing else depends on it.
 bool is_on(const LossTerm& term, int64_t epoch, int64_t step) {
   auto unit = term.weight;
   unit.weight = 1;
@@ -67,9 +69,10 @@ Batches batches_of_step(const at::Tensor& logits, const at::Tensor& labels,
 bool has_samples(const at::Tensor& outputs) { return outputs.defined() && outputs.size(1) > 0; }
 
 // The input of a term; nothing if one of its batches has no samples.
-std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& batches, int64_t m) {
+std::optional<losses::LossInput> input_of(const LossTerm& term, const Batches& batches,
+                                          int64_t drawn_position) {
   losses::LossInput input;
-  input.drawn_member = m;
+  input.drawn_member = drawn_position;
 
   const auto traits = traits_of(term);
   if (is_base(term)) {
@@ -175,8 +178,8 @@ void check(const ObjectiveOptions& options) {
 }
 
 ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
-                         const std::optional<at::Tensor>& unlabelled, int64_t m, int64_t epoch,
-                         int64_t step, const ObjectiveOptions& options) {
+                         const std::optional<at::Tensor>& unlabelled, int64_t drawn_position,
+                         int64_t epoch, int64_t step, const ObjectiveOptions& options) {
   check(options);
   check_outputs("objective", "logits", logits, 1);
   check_labels("objective", "labels", labels, logits.size(1), logits.size(2), logits.device());
@@ -195,7 +198,7 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
   ObjectiveValue value{zero, zero, zero, {}};
   for (size_t i = 0; i < options.terms.size(); ++i) {
     const auto& term = options.terms[i];
-    const auto input = (on >> i & 1) != 0 ? input_of(term, batches, m) : std::nullopt;
+    const auto input = (on >> i & 1) != 0 ? input_of(term, batches, drawn_position) : std::nullopt;
     if (!input) {
       value.terms.push_back(zero);
       continue;

@@ -60,7 +60,7 @@ struct ObjectiveValue {
 /// labels      [B]        i64, same device
 /// unlabelled  [A, B', C] of the same dtype and device. If absent, terms that read it are 0, as in
 ///             the reference
-/// m           the drawn member of A2D, an index into the A active ones
+/// drawn_position  of the member that A2D repels the others from, an index into the A active ones
 /// epoch, step of training, from 0; a frozen epoch is not counted
 /// With a threshold, base losses read the samples on which every member has p_y > threshold, all
 /// other losses the rest; while only base losses are on, the batch is not split. A part without
@@ -70,7 +70,7 @@ struct ObjectiveValue {
 /// Ref: SED diverse_universe/train/losses.py DivDisLossWrapper.forward; cases sed_losses.h5
 /// sed_total.
 ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
-                         const std::optional<at::Tensor>& unlabelled, int64_t m, int64_t epoch,
-                         int64_t step, const ObjectiveOptions& options);
+                         const std::optional<at::Tensor>& unlabelled, int64_t drawn_position,
+                         int64_t epoch, int64_t step, const ObjectiveOptions& options);
 
 }  // namespace dissent

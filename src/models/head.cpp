@@ -73,8 +73,15 @@ std::unique_ptr<Head> make_head(const std::string& name, int64_t dim, std::optio
 
   std::vector<std::string> names;
   for (const auto& spec : head_registry()) {
-    if (spec.name == name) return spec.make(dim, hidden.value_or(4 * dim), classes);
     names.push_back(spec.name);
+    if (spec.name != name) continue;
+
+    auto head = spec.make(dim, hidden.value_or(4 * dim), classes);
+    DISSENT_CHECK(head->classes() == classes, kInternal,
+                  "model '{}': expected its last parameter to be a bias of {} classes, found {} "
+                  "elements",
+                  name, classes, head->classes());
+    return head;
   }
 
   const auto near = nearest(name, names);

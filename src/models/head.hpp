@@ -41,6 +41,8 @@ class Head {
  public:
   virtual ~Head() = default;
   const ParameterLayout& layout() const { return layout_; }
+  /// C. The last parameter of every head is the bias of its classifier, [C].
+  int64_t classes() const { return layout_.entries().back().numel; }
   /// Fills a member's flat vector [P] on the CPU with its initial values; draws are keyed by seed
   /// and member.
   virtual void initialise(at::Tensor flat, uint64_t seed, int64_t member) const = 0;

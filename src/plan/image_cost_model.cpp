@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cstdint>
 #include <optional>
+#include <sstream>
 
 #include "core/parallel.hpp"
 #include "plan/coordination.hpp"
 #include "storage/atomic_file.hpp"
 #include "train/cost/image_calibration.hpp"
+#include "train/images/pass_schedule.hpp"
 
 namespace dissent::plan {
 namespace {
@@ -184,6 +186,29 @@ TableText ImageCostModel::message_table() const {
           "  received: accumulation x values of all members and images but its own (logits, "
           "features, maps or input gradients), per loss; gradients: 2 (d - 1) / d n P over d data "
           "ranks\n"};
+}
+
+// The passes of a batch on the first rank, as the training schedules them.
+std::string ImageCostModel::step_text(const GridCost& first) const {
+  constexpr int64_t kMostShown = 8;  // one line per stage has to stay readable
+  const int64_t networks = part_of(run_.networks(), first.shape.members, 0).count;
+  if (networks > kMostShown) return "";
+
+  const bool synchronised =
+      config_.training.batch_norm == BatchNormMode::kSynchronised && first.shape.data > 1;
+  const auto schedule =
+      schedule_passes({.networks = networks,
+                       .threads = first.placement.threads_per_rank,
+                       .on_host = true,
+                       .ensemble_losses = run_.couples(),
+                       .common_batch = run_.objective.has_common_batch(),
+                       .labelled = !run_.objective.unlabelled,
+                       .running_statistics = run_.buffers() > 0,
+                       .synchronised_statistics = synchronised && run_.buffers() > 0});
+  std::string text = "  passes of rank 0 on a batch, in stages (network passes | network ...):\n";
+  std::istringstream stages(schedule.text());
+  for (std::string stage; std::getline(stages, stage);) text += fmt::format("    {}\n", stage);
+  return text;
 }
 
 TableText ImageCostModel::time_table() const {

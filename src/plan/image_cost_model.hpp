@@ -46,7 +46,7 @@ class ImageCostModel final : public CostModel {
   TableText memory_table() const override;
   TableText message_table() const override;
   TableText time_table() const override;
-  std::string step_text(const GridCost&) const override { return ""; }
+  std::string step_text(const GridCost& first) const override;
 
  private:
   int64_t runs() const { return static_cast<int64_t>(config_.experiment.seeds.size()); }

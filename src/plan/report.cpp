@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/text_table.hpp"
 #include "storage/atomic_file.hpp"
 
 namespace dissent::plan {
@@ -14,25 +15,10 @@ namespace {
 
 constexpr size_t kLeftColumns = 2;  // ranks and grid
 
-// The first line holds the headings.
+// The first line holds the headings. Names are aligned to the left, numbers to the right.
 std::string table_text(const std::vector<Cells>& lines) {
-  std::vector<size_t> widths(lines[0].size(), 0);
-  for (const auto& line : lines) {
-    for (size_t column = 0; column < line.size(); ++column)
-      widths[column] = std::max(widths[column], line[column].size());
-  }
-
-  // Names are aligned to the left, numbers to the right.
-  std::string text;
-  for (const auto& line : lines) {
-    text += " ";
-    for (size_t column = 0; column < line.size(); ++column)
-      text += column < kLeftColumns ? fmt::format(" {:<{}}", line[column], widths[column])
-                                    : fmt::format("  {:>{}}", line[column], widths[column]);
-    text.erase(text.find_last_not_of(' ') + 1);
-    text += '\n';
-  }
-  return text;
+  constexpr size_t kIndent = 2;
+  return plain_table(lines, left_then_right(kLeftColumns, lines[0].size() - kLeftColumns), kIndent);
 }
 
 // A line: the grid, then cells of the model and of all models.

@@ -67,9 +67,9 @@ ImageStepInput step_of(const Case& reference, int64_t step, int64_t members) {
 
   if (reference.has_input("unlabelled")) {
     const auto outliers = reference.input("unlabelled")[step];
-    input.diversity = {outliers, {}, outliers.size(0)};
+    input.common = {outliers, {}, outliers.size(0)};
   } else {
-    input.diversity = input.own[reference.host_input("diversity_member")[step].item<int64_t>()];
+    input.common = input.own[reference.host_input("diversity_member")[step].item<int64_t>()];
   }
   return input;
 }

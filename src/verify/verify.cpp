@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/text_table.hpp"
 #include "core/torch_failure.hpp"
 #include "verify/case.hpp"
 #include "verify/device.hpp"
@@ -128,31 +129,25 @@ Row& row_of(std::vector<Row>& rows, const std::string& name, const std::string& 
 }
 
 void print_rules(const VerifyOptions& options, std::ostream& out) {
-  size_t width = 20;
-  for (const auto& rule : device_rules()) width = std::max(width, name_of(rule).size());
+  TableRows table{{"tolerances", "arithmetic", "of largest", "reason"}};
+  for (const auto& rule : device_rules())
+    table.push_back({name_of(rule), text_of(rule.arithmetic),
+                     fmt::format("{:.2g}", rule.of_largest), rule.reason});
 
+  using enum Align;
   out << fmt::format("device: {} ({}); f32 is IEEE f32\n", options.device_name,
                      options.device.str())
-      << fmt::format("{:<{}}  {:<10}  {:>10}  {}\n", "tolerances", width, "arithmetic",
-                     "of largest", "reason");
-  for (const auto& rule : device_rules())
-    out << fmt::format("{:<{}}  {:<10}  {:>10.2g}  {}\n", name_of(rule), width,
-                       text_of(rule.arithmetic), rule.of_largest, rule.reason);
+      << plain_table(table, {kLeft, kLeft, kRight, kLeft});
 }
 
 void print_table(const std::vector<Row>& rows, std::ostream& out) {
-  size_t width = 20;
-  for (const auto& row : rows) width = std::max(width, row.name.size());
-
-  const auto print = [&](const std::string& name, const auto& held, const auto& failed,
-                         const auto& not_covered, const std::string& device_text) {
-    out << fmt::format("{:<{}}  {:>6}  {:>6}  {:>11}{}{}\n", name, width, held, failed, not_covered,
-                       device_text.empty() ? "" : "  ", device_text);
-  };
-
-  print("kind/name", "passed", "failed", "not covered", "");
+  TableRows table{{"kind/name", "passed", "failed", "not covered", ""}};
   for (const auto& [name, device_text, counts] : rows)
-    print(name, counts.held, counts.failed, counts.not_covered, device_text);
+    table.push_back({name, fmt::to_string(counts.held), fmt::to_string(counts.failed),
+                     fmt::to_string(counts.not_covered), device_text});
+
+  using enum Align;
+  out << plain_table(table, {kLeft, kRight, kRight, kRight, kLeft});
 }
 
 }  // namespace

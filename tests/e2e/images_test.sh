@@ -232,6 +232,8 @@ expect_text "noise (" " accuracy" "energy "
 # Scores on features read them from the cache of outputs as they were computed, also the features that all heads of a multihead network share.
 sed 's#^runs = .*#runs = ["multihead/results/images/seed-3", "gradcam-1/results/images/seed-3"]#; s/^scores = .*/scores = ["knn"]/; s/^metrics = .*/metrics = ["auroc"]/; /^temperature/d' evaluate.toml > features.toml
 cat >> features.toml <<'TOML'
+[score.knn]
+k = 5
 [[evaluate.sets]]
 name = "fit"
 role = "fit"

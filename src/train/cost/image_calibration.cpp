@@ -186,8 +186,8 @@ ImageStepInput random_input(const ImageTrainConfig& config, const ImageRunShape&
   ImageStepInput input;
   const int64_t loads = run.objective.same_batch ? 1 : team.measured;
   for (int64_t i = 0; i < loads; ++i) input.own.push_back(random_rows(config, run, team.own));
-  if (run.common_batch()) input.diversity = random_rows(config, run, team.common);
-  if (run.objective.unlabelled) input.diversity.labels = at::Tensor();
+  if (run.common_batch()) input.common = random_rows(config, run, team.common);
+  if (run.objective.unlabelled) input.common.labels = at::Tensor();
 
   // Ramps of weights are over, and losses that are on in some epochs only are on as in the last.
   input.epoch = run.epochs;

@@ -97,25 +97,25 @@ DeviceStepper::DeviceStepper(HeadMembers& members, Optimizer& optimizer,
 DeviceStepper::~DeviceStepper() = default;
 
 std::vector<StepResult> DeviceStepper::run(const std::vector<StepInput>& wave,
-                                           int64_t epoch_of_loss, bool update, Request request) {
+                                           int64_t updating_epoch, bool update, Request request) {
   // One batched product needs batches of one size, and one recorded graph needs one set of losses.
   // So the short batch at the end of an epoch, for example, is computed separately.
   std::map<std::tuple<size_t, size_t, uint64_t>, std::vector<StepInput>> parts;
   for (const auto& input : wave)
     parts[{input.step->rows.size(), input.step->unlabelled_rows.size(),
-           terms_on(objective_, epoch_of_loss, input.step->index)}]
+           terms_on(objective_, updating_epoch, input.step->index)}]
         .push_back(input);
 
   Request largest = Request::kNone;
   for (const auto& [kind, part] : parts) {
-    run_same_shape(part, epoch_of_loss, update, request);
+    run_same_shape(part, updating_epoch, update, request);
     largest = std::max(largest, agreed_);
   }
   agreed_ = largest;
   return std::vector<StepResult>(wave.size());
 }
 
-void DeviceStepper::run_same_shape(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+void DeviceStepper::run_same_shape(const std::vector<StepInput>& wave, int64_t updating_epoch,
                                    bool update, Request request) {
   // The steps with a member of this rank, numbered 0 .. S - 1.
   std::vector<const StepInput*> local_steps;
@@ -136,8 +136,8 @@ void DeviceStepper::run_same_shape(const std::vector<StepInput>& wave, int64_t e
                     static_cast<int64_t>(pairs.size()),
                     static_cast<int64_t>(first.rows.size()),
                     static_cast<int64_t>(first.unlabelled_rows.size()),
-                    epoch_of_loss,
-                    terms_on(objective_, epoch_of_loss, first.index),
+                    updating_epoch,
+                    terms_on(objective_, updating_epoch, first.index),
                     update};
   agreed_ = request;
 
@@ -180,7 +180,7 @@ void DeviceStepper::run_with_exchange(Work& work, const std::vector<StepInput>& 
 DeviceStepper::Work& DeviceStepper::work_of(const Shape& shape) {
   // Losses may change with the epoch: work recorded in an earlier one cannot be replayed.
   std::erase_if(works_, [&](const auto& entry) {
-    return entry.first.epoch_of_loss != shape.epoch_of_loss || entry.first.update != shape.update;
+    return entry.first.updating_epoch != shape.updating_epoch || entry.first.update != shape.update;
   });
   auto& work = works_[shape];
   if (work) return *work;
@@ -219,7 +219,7 @@ void DeviceStepper::copy_inputs(Work& work, const std::vector<const StepInput*>&
   for (const auto* input : steps) {
     x.push_back(input->x);
     labels.push_back(input->labels);
-    work.drawn.push_back(drawn_first() ? 0 : input->step->drawn);
+    work.drawn.push_back(drawn_first() ? 0 : input->step->drawn_position);
   }
   copy_rows_to(work.x, x);
   copy_rows_to(work.labels, labels);
@@ -235,7 +235,8 @@ void DeviceStepper::copy_pair_numbers(Work& work, const std::vector<const StepIn
   std::vector<double> rates;
   for (const auto& pair : pairs) {
     int64_t position = pair.position;
-    if (drawn_first()) position = position_after_drawn(position, steps[pair.step]->step->drawn);
+    if (drawn_first())
+      position = position_after_drawn(position, steps[pair.step]->step->drawn_position);
     slots.push_back(pair.member - members_.first);
     step_of.push_back(pair.step);
     places.push_back(pair.step * active + position);
@@ -296,7 +297,7 @@ at::Tensor DeviceStepper::compute_losses(Work& work, const at::Tensor& logits) c
     std::optional<at::Tensor> unlabelled;
     if (shape.unlabelled > 0) unlabelled = leaf[s].narrow(1, shape.rows, shape.unlabelled);
     const auto value = objective(leaf[s].narrow(1, 0, shape.rows), work.labels[s], unlabelled,
-                                 work.drawn[s], shape.epoch_of_loss, work.first_step, objective_);
+                                 work.drawn[s], shape.updating_epoch, work.first_step, objective_);
     totals.push_back(value.total);
     std::vector<at::Tensor> row{value.total.detach(), at::zeros_like(value.total)};
     row.insert(row.end(), value.terms.begin(), value.terms.end());
@@ -322,11 +323,9 @@ at::Tensor DeviceStepper::backward(Work& work, at::Tensor dlogits, const at::Ten
   // A data rank has the activations of its rows; the gradient of the batch is the sum over ranks.
   const bool split_batch = grid_.shape.data > 1;
   if (split_batch) {
-    const Part labelled = part_of(shape.rows, grid_.shape.data, grid_.data_part),
-               extra = part_of(shape.unlabelled, grid_.shape.data, grid_.data_part);
-    dlogits = at::cat({dlogits.narrow(1, labelled.first, labelled.count),
-                       dlogits.narrow(1, shape.rows + extra.first, extra.count)},
-                      1);
+    const BatchPart part{part_of(shape.rows, grid_.shape.data, grid_.data_part),
+                         part_of(shape.unlabelled, grid_.shape.data, grid_.data_part)};
+    dlogits = part_rows(dlogits, part, shape.rows, 1);
   }
 
   members_.head->backward_stack(flats, work.x.index_select(0, work.step_of), saved,
@@ -421,11 +420,11 @@ StepInput DeviceStepper::on_device(const StepInput& input) const {
   return {input.step, input.learning_rate, copied(input.x), copied(input.labels)};
 }
 
-at::Tensor DeviceStepper::probe(const std::vector<StepInput>& inputs, int64_t epoch_of_loss) {
+at::Tensor DeviceStepper::probe(const std::vector<StepInput>& inputs, int64_t updating_epoch) {
   std::vector<StepInput> wave;
   for (const auto& input : inputs) wave.push_back(on_device(input));
   return probe_gradients({run_ranks(), data_ranks(), grid_.shape, grid_.data_part}, members_,
-                         objective_, wave, epoch_of_loss);
+                         objective_, wave, updating_epoch);
 }
 
 // Names the local members whose weights are no longer finite; empty if all are.

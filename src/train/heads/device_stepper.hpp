@@ -37,10 +37,10 @@ class DeviceStepper final : public WaveStepper {
                 const DeviceStepperOptions& options, Grid& grid);
   ~DeviceStepper() override;
 
-  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t updating_epoch,
                               bool update, Request request = Request::kNone) override;
   std::vector<LateResult> late_results(bool all) override;
-  at::Tensor probe(const std::vector<StepInput>& inputs, int64_t epoch_of_loss) override;
+  at::Tensor probe(const std::vector<StepInput>& inputs, int64_t updating_epoch) override;
   Request agreed() const override { return agreed_; }
   /// How often waves were recorded as graphs, replayed, or could not be recorded.
   struct GraphCounts {
@@ -54,7 +54,7 @@ class DeviceStepper final : public WaveStepper {
   struct Work;
   /// Decides the shapes of a piece of work and what it computes.
   struct Shape {
-    int64_t steps, pairs, rows, unlabelled, epoch_of_loss;
+    int64_t steps, pairs, rows, unlabelled, updating_epoch;
     uint64_t terms_on;  ///< losses that are on, the same in all of its steps
     bool update;
     auto operator<=>(const Shape&) const = default;
@@ -65,7 +65,7 @@ class DeviceStepper final : public WaveStepper {
     double learning_rate;  ///< of the first of them
     at::Tensor values;     ///< [steps, 2 + terms] f64 on the device
   };
-  void run_same_shape(const std::vector<StepInput>& wave, int64_t epoch_of_loss, bool update,
+  void run_same_shape(const std::vector<StepInput>& wave, int64_t updating_epoch, bool update,
                       Request request);
   void run_with_exchange(Work& work, const std::vector<StepInput>& wave, Request request);
   void run_or_replay(Work& work);

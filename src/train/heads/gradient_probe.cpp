@@ -46,7 +46,7 @@ std::array<at::Tensor, 2> logit_gradients(const at::Tensor& logits, const StepIn
 
   // The objective keeps the sums of both kinds apart, so one graph gives both derivatives.
   const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits,
-                               input.step->drawn, epoch, input.step->index, options);
+                               input.step->drawn_position, epoch, input.step->index, options);
   return {gradient_of(value.base, leaf), gradient_of(value.diversity, leaf)};
 }
 
@@ -74,11 +74,8 @@ void probe_backward(const ProbeGroups& groups, const HeadMembers& members, const
   const auto& step = *input.step;
   const BatchPart rows = batch_part(step, groups.shape.data, groups.data_part);
   for (size_t kind = 0; kind < 2; ++kind) {
-    const auto& all = logit_gradients[kind][pair.position];
-    const auto dlogits =
-        at::cat({all.narrow(0, rows.labelled.first, rows.labelled.count),
-                 all.narrow(0, static_cast<int64_t>(step.rows.size()) + rows.unlabelled.first,
-                            rows.unlabelled.count)});
+    const auto dlogits = part_rows(logit_gradients[kind][pair.position], rows,
+                                   static_cast<int64_t>(step.rows.size()));
     pair.gradients[kind] =
         flatten(members.head->backward(members.member(pair.member), input.x, pair.saved, dlogits),
                 members.head->layout());
@@ -97,7 +94,7 @@ bool has_both_kinds(const ObjectiveOptions& objective) {
 
 at::Tensor probe_gradients(const ProbeGroups& groups, const HeadMembers& members,
                            const ObjectiveOptions& options, const std::vector<StepInput>& wave,
-                           int64_t epoch_of_loss) {
+                           int64_t updating_epoch) {
   std::vector<ProbedPair> pairs;
   for (const auto& pair : local_pairs(wave, members)) pairs.push_back({pair, {}, {}});
   const auto count = static_cast<int64_t>(pairs.size());
@@ -109,7 +106,7 @@ at::Tensor probe_gradients(const ProbeGroups& groups, const HeadMembers& members
   std::vector<std::array<at::Tensor, 2>> of_logits(wave.size());
   for (size_t s = 0; s < wave.size(); ++s)
     if (whole[s].defined())
-      of_logits[s] = logit_gradients(whole[s], wave[s], epoch_of_loss, options);
+      of_logits[s] = logit_gradients(whole[s], wave[s], updating_epoch, options);
 
   // Weight gradients, summed over the data ranks, which each have a part of the rows.
   for_each(members, count, [&](int64_t i) {

@@ -30,7 +30,7 @@ bool has_both_kinds(const ObjectiveOptions& objective);
 /// rank. Collective over groups.run.
 at::Tensor probe_gradients(const ProbeGroups& groups, const HeadMembers& members,
                            const ObjectiveOptions& objective, const std::vector<StepInput>& wave,
-                           int64_t epoch_of_loss);
+                           int64_t updating_epoch);
 
 /// Steps of an epoch in which gradients are probed: `samples` steps per member, evenly spread, but
 /// at most one in 64 of its steps. Ascending.

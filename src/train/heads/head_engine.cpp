@@ -211,16 +211,16 @@ void HeadEngine::load_batch(const Step& step, StepInput& input) const {
     rows.push_back(plan_->pass() * plan_options_.rows_per_pass + row);
   input.labels = data_.train.take_labels(rows);
 
-  const auto local_rows = [&](const std::vector<int64_t>& all) {
-    const Part part = part_of(static_cast<int64_t>(all.size()), grid_.shape.data, grid_.data_part);
-    return std::span(all).subspan(part.first, part.count);
+  const auto part = batch_part(step, grid_.shape.data, grid_.data_part);
+  const auto local = [](const std::vector<int64_t>& all, Part rows_of_rank) {
+    return std::span(all).subspan(rows_of_rank.first, rows_of_rank.count);
   };
-  input.x = data_.train.take(local_rows(rows)).to(members_.values.scalar_type());
+  input.x = data_.train.take(local(rows, part.labelled)).to(members_.values.scalar_type());
 
   // Unlabelled rows follow the labelled ones.
   if (step.unlabelled_rows.empty()) return;
-  const auto unlabelled =
-      data_.unlabelled->take(local_rows(step.unlabelled_rows)).to(input.x.scalar_type());
+  const auto unlabelled = data_.unlabelled->take(local(step.unlabelled_rows, part.unlabelled))
+                              .to(input.x.scalar_type());
   input.x = at::cat({input.x, to_device(unlabelled, input.x.device())});
 }
 
@@ -278,7 +278,7 @@ void HeadEngine::trace(const StepInput& input, const StepResult& result) {
                   .step = step.index,
                   .learning_rate = input.learning_rate,
                   .update = updates(epoch_) && !result.skipped,
-                  .drawn = step.drawn,
+                  .drawn = step.drawn_position,
                   .losses = result.losses,
                   .tensors = {{"rows", numbers(step.rows)},
                               {"active", numbers(step.active)},
@@ -320,11 +320,7 @@ std::optional<ValidationPlan> HeadEngine::validation() const {
 }
 
 ValidationBlock HeadEngine::validate_block(int64_t block, std::optional<int64_t>) {
-  // Blocks are consecutive rows; the last one may be short.
-  const auto plan = *validation();
-  std::vector<int64_t> rows;
-  const int64_t end = std::min(plan.rows, (block + 1) * plan.block_rows);
-  for (int64_t row = block * plan.block_rows; row < end; ++row) rows.push_back(row);
+  const auto rows = validation()->rows_of(block);
   return {.logits = member_logits(data_.validation->take(rows)),
           .labels = data_.validation->take_labels(rows)};
 }

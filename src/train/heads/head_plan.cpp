@@ -62,8 +62,8 @@ Step EpochPlan::step(int64_t index) const {
     step.active = Random(options_.seed, Purpose::kActive, epoch_, index)
                       .choose(options_.members, options_.active);
   }
-  step.drawn = Random(options_.seed, Purpose::kRepulsion, epoch_, index)
-                   .below(static_cast<uint32_t>(step.active.size()));
+  step.drawn_position = Random(options_.seed, Purpose::kRepulsion, epoch_, index)
+                            .below(static_cast<uint32_t>(step.active.size()));
   return step;
 }
 

@@ -12,7 +12,8 @@ struct Step {
   std::vector<int64_t> rows;  ///< positions in the pass of this epoch, 0 .. rows_per_pass - 1
   std::vector<int64_t> unlabelled_rows;  ///< positions in the unlabelled set; empty without one
   std::vector<int64_t> active;           ///< members that train in this step, ascending
-  int64_t drawn = 0;  ///< index into `active` of the member that A2D repels the others from
+  int64_t drawn_position =
+      0;  ///< index into `active` of the member that A2D repels the others from
 };
 
 struct PlanOptions {

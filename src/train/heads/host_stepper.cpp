@@ -71,7 +71,7 @@ void HostStepper::fail(std::string message) {
   if (!failure_) failure_.emplace(ErrorKind::kData, std::move(message), __FILE__, __LINE__);
 }
 
-std::vector<StepResult> HostStepper::run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+std::vector<StepResult> HostStepper::run(const std::vector<StepInput>& wave, int64_t updating_epoch,
                                          bool update_members, Request request) {
   // Forward pass of the local members, each on this data rank's rows of its step's batch.
   std::vector<Pair> pairs = forward(wave);
@@ -89,7 +89,7 @@ std::vector<StepResult> HostStepper::run(const std::vector<StepInput>& wave, int
   // members over ranks.
   std::vector<at::Tensor> gradients(wave.size());
   auto results =
-      losses_and_gradients(wave, gathered.of_step, epoch_of_loss, update_members, gradients);
+      losses_and_gradients(wave, gathered.of_step, updating_epoch, update_members, gradients);
   check_losses(wave, gathered.of_step, results);
   if (!update_members) return results;
 
@@ -104,9 +104,9 @@ std::vector<StepResult> HostStepper::run(const std::vector<StepInput>& wave, int
   return results;
 }
 
-at::Tensor HostStepper::probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) {
+at::Tensor HostStepper::probe(const std::vector<StepInput>& wave, int64_t updating_epoch) {
   return probe_gradients({*grid_.run, *grid_.data, grid_.shape, grid_.data_part}, members_,
-                         objective_, wave, epoch_of_loss);
+                         objective_, wave, updating_epoch);
 }
 
 std::vector<HostStepper::Pair> HostStepper::forward(const std::vector<StepInput>& wave) const {
@@ -125,17 +125,17 @@ std::vector<HostStepper::Pair> HostStepper::forward(const std::vector<StepInput>
 
 std::vector<StepResult> HostStepper::losses_and_gradients(
     const std::vector<StepInput>& wave, const std::vector<at::Tensor>& logits,
-    int64_t epoch_of_loss, bool update_members, std::vector<at::Tensor>& gradients) const {
+    int64_t updating_epoch, bool update_members, std::vector<at::Tensor>& gradients) const {
   std::vector<StepResult> results(wave.size());
   parallel_tasks(static_cast<int64_t>(wave.size()), [&](int64_t s) {
     if (logits[s].defined())
-      results[s] = differentiate(wave[s], logits[s], epoch_of_loss, update_members, gradients[s]);
+      results[s] = differentiate(wave[s], logits[s], updating_epoch, update_members, gradients[s]);
   });
   return results;
 }
 
 StepResult HostStepper::differentiate(const StepInput& input, const at::Tensor& logits,
-                                      int64_t epoch_of_loss, bool update,
+                                      int64_t updating_epoch, bool update,
                                       at::Tensor& gradient) const {
   const auto labelled = static_cast<int64_t>(input.step->rows.size()),
              unlabelled = static_cast<int64_t>(input.step->unlabelled_rows.size());
@@ -146,8 +146,9 @@ StepResult HostStepper::differentiate(const StepInput& input, const at::Tensor& 
   leaf.requires_grad_(update);
   std::optional<at::Tensor> unlabelled_logits;
   if (unlabelled > 0) unlabelled_logits = leaf.narrow(1, labelled, unlabelled);
-  const auto value = objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits,
-                               input.step->drawn, epoch_of_loss, input.step->index, objective_);
+  const auto value =
+      objective(leaf.narrow(1, 0, labelled), input.labels, unlabelled_logits,
+                input.step->drawn_position, updating_epoch, input.step->index, objective_);
 
   // The total is a constant as long as no loss is active (every one starts in a later epoch).
   if (update)
@@ -181,17 +182,12 @@ void HostStepper::backward(const std::vector<StepInput>& wave,
     const auto& input = wave[pair.step];
 
     // dL/dz has the rows of the whole batch; this data rank has the activations of its part.
-    const BatchPart rows = batch_part(*input.step, grid_.shape.data, grid_.data_part);
-    const auto& all = gradients[pair.step][pair.position];
-    auto dlogits = all.narrow(0, rows.labelled.first, rows.labelled.count);
-    if (!input.step->unlabelled_rows.empty())
-      dlogits = at::cat(
-          {dlogits,
-           all.narrow(0, static_cast<int64_t>(input.step->rows.size()) + rows.unlabelled.first,
-                      rows.unlabelled.count)});
+    const auto dlogits = part_rows(gradients[pair.step][pair.position],
+                                   batch_part(*input.step, grid_.shape.data, grid_.data_part),
+                                   static_cast<int64_t>(input.step->rows.size()));
 
-    pair.gradient = members_.head->backward(members_.member(pair.member), input.x, pair.saved,
-                                            dlogits.contiguous());
+    pair.gradient =
+        members_.head->backward(members_.member(pair.member), input.x, pair.saved, dlogits);
 
     // Activations are freed member by member: whole gradients may need their memory next.
     pair.saved.clear();

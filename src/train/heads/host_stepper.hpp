@@ -34,10 +34,10 @@ class HostStepper final : public WaveStepper {
   HostStepper(HeadMembers& members, Optimizer& optimizer, const ObjectiveOptions& objective,
               const StepperOptions& options, Grid& grid);
 
-  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+  std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t updating_epoch,
                               bool update, Request request = Request::kNone) override;
   std::vector<LateResult> late_results(bool) override { return {}; }
-  at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) override;
+  at::Tensor probe(const std::vector<StepInput>& wave, int64_t updating_epoch) override;
   Request agreed() const override { return agreed_; }
   const std::optional<Error>& failure() const override { return failure_; }
   bool takes_part(const Step& step) const override { return holds_any(members_, step); }
@@ -50,9 +50,9 @@ class HostStepper final : public WaveStepper {
   /// ranks.
   std::vector<StepResult> losses_and_gradients(const std::vector<StepInput>& wave,
                                                const std::vector<at::Tensor>& logits,
-                                               int64_t epoch_of_loss, bool update_members,
+                                               int64_t updating_epoch, bool update_members,
                                                std::vector<at::Tensor>& gradients) const;
-  StepResult differentiate(const StepInput& input, const at::Tensor& logits, int64_t epoch_of_loss,
+  StepResult differentiate(const StepInput& input, const at::Tensor& logits, int64_t updating_epoch,
                            bool update, at::Tensor& gradient) const;
   void check_losses(const std::vector<StepInput>& wave, const std::vector<at::Tensor>& logits,
                     const std::vector<StepResult>& results);

@@ -113,6 +113,14 @@ BatchPart batch_part(const Step& step, int64_t parts, int64_t index) {
           part_of(static_cast<int64_t>(step.unlabelled_rows.size()), parts, index)};
 }
 
+at::Tensor part_rows(const at::Tensor& whole, const BatchPart& part, int64_t labelled,
+                     int64_t dim) {
+  const auto rows = whole.narrow(dim, part.labelled.first, part.labelled.count);
+  if (whole.size(dim) == labelled) return rows.contiguous();
+  return at::cat({rows, whole.narrow(dim, labelled + part.unlabelled.first, part.unlabelled.count)},
+                 dim);
+}
+
 std::vector<LocalPair> local_pairs(const std::vector<StepInput>& wave, const HeadMembers& members) {
   std::vector<LocalPair> pairs;
   for (size_t s = 0; s < wave.size(); ++s)
@@ -130,8 +138,7 @@ bool holds_any(const HeadMembers& members, const Step& step) {
 WaveLogits gather_logits(Communicator& run, const GridShape& shape, const HeadMembers& members,
                          const std::vector<StepInput>& wave, const std::vector<at::Tensor>& pieces,
                          Request request) {
-  // The bias of the classifier is the last parameter of every head.
-  const int64_t classes = members.head->layout().entries().back().numel;
+  const int64_t classes = members.head->classes();
 
   // Each rank knows the plan, and so the size of every message: one gather is enough.
   const auto sizes = message_sizes(shape, members.total, wave, classes);

@@ -17,6 +17,10 @@ struct BatchPart {
   int64_t rows() const { return labelled.count + unlabelled.count; }
 };
 BatchPart batch_part(const Step& step, int64_t parts, int64_t index);
+/// These rows of a tensor over the whole batch, whose dimension `dim` has the `labelled` rows
+/// first, then the unlabelled ones. Contiguous.
+at::Tensor part_rows(const at::Tensor& whole, const BatchPart& part, int64_t labelled,
+                     int64_t dim = 0);
 
 /// A member that this rank holds, in one step of a wave.
 struct LocalPair {

@@ -45,17 +45,17 @@ struct StepperOptions {
 class WaveStepper {
  public:
   virtual ~WaveStepper() = default;
-  /// Collective over the run. epoch_of_loss: number of updating epochs before this one. With
+  /// Collective over the run. updating_epoch: number of updating epochs before this one. With
   /// update = false only the losses are computed (frozen first epoch). A result that is not `known`
   /// yet on a rank that takes part is returned by late_results().
-  virtual std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t epoch_of_loss,
+  virtual std::vector<StepResult> run(const std::vector<StepInput>& wave, int64_t updating_epoch,
                                       bool update, Request request = Request::kNone) = 0;
   /// Results of earlier waves that have arrived; with `all`, waits for the rest.
   virtual std::vector<LateResult> late_results(bool all) = 0;
   /// Norms and inner product of the gradients of base and diversity losses for each local member in
   /// these steps, before any update (gradient_probe.hpp): [local pairs, 3] f64 on the host.
   /// Collective over the run.
-  virtual at::Tensor probe(const std::vector<StepInput>& wave, int64_t epoch_of_loss) = 0;
+  virtual at::Tensor probe(const std::vector<StepInput>& wave, int64_t updating_epoch) = 0;
   /// The request of the last wave that all ranks of the run agree on.
   virtual Request agreed() const = 0;
   /// A loss or gradient that is not finite, if this rank has found one (Error::kData naming epoch

@@ -23,9 +23,9 @@ at::Tensor leaf(const std::vector<NetworkState>& states, const OutputOf& output_
 
 // What members exchange, cut from the networks' graphs: the derivative stops at these leaves, and
 // NetworkPasses continues it network by network.
-OutputGradients output_leaves(const ImageMembers& members, const ActiveTerms& terms,
-                              const std::vector<NetworkState>& states) {
-  OutputGradients leaves;
+ExchangedOutputs output_leaves(const ImageMembers& members, const ActiveTerms& terms,
+                               const std::vector<NetworkState>& states) {
+  ExchangedOutputs leaves;
   leaves.logits = leaf(states, [](const NetworkState& state) { return state.logits; });
   if (terms.reads_features)
     leaves.features = leaf(states, [&](const NetworkState& state) {
@@ -52,19 +52,20 @@ void train_discriminator(const at::Tensor& features, const BatchContext& batch,
 // A loss between members, without its weight. Maps and input gradients were computed network by
 // network; every other loss reads fields.
 at::Tensor term_value(const ActiveTerm& active, const LossInput& fields,
-                      const OutputGradients& leaves, const EnsembleSplit& ranks) {
-  const auto& [name, weight, options] = *active.term;
+                      const ExchangedOutputs& leaves, const EnsembleSplit& ranks) {
+  const auto& term = *active.term;
   switch (active.compares) {
-    case Compared::kOutputs: return split_loss(name, fields, options, ranks);
-    case Compared::kSaliencyMaps: return split_map_loss(name, leaves.saliency, options, ranks);
+    case Compared::kOutputs: return split_loss(term.name, fields, term.options, ranks);
+    case Compared::kSaliencyMaps:
+      return split_map_loss(term.name, leaves.saliency, term.options, ranks);
     case Compared::kInputGradients:
-      return split_map_loss(name, leaves.input_gradients, options, ranks);
+      return split_map_loss(term.name, leaves.input_gradients, term.options, ranks);
   }
   return {};
 }
 
-OutputGradients differentiate(const at::Tensor& total, const OutputGradients& leaves) {
-  OutputGradients gradients;
+ExchangedOutputs differentiate(const at::Tensor& total, const ExchangedOutputs& leaves) {
+  ExchangedOutputs gradients;
   std::vector<at::Tensor> inputs;
   std::vector<at::Tensor*> targets;
 
@@ -109,7 +110,7 @@ EnsembleLossValues ensemble_losses(const ImageMembers& members, const ImageObjec
   fields.logits = fields.unlabelled_logits = leaves.logits;
   fields.labels = batch.common_labels;
   fields.features = leaves.features;
-  fields.drawn_member = batch.input.drawn;
+  fields.drawn_member = batch.input.drawn_member;
   if (discriminator) fields.discriminator = discriminator->parameters();
 
   EnsembleLossValues result;

@@ -14,7 +14,7 @@ namespace dissent {
 struct EnsembleLossValues {
   std::vector<double> values;  ///< per term of the objective, without its weight; 0 where it is off
                                ///< or a base loss
-  OutputGradients gradients;   ///< of  share * loss scale * sum of weight_t L_t
+  ExchangedOutputs gradients;  ///< of  share * loss scale * sum of weight_t L_t
 };
 
 /// Evaluates the losses between members on what the members of this rank have computed, and their

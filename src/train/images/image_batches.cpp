@@ -51,25 +51,25 @@ ImageBatches::Requested ImageBatches::request(int64_t batch) {
                      .batch = batch,
                      .seed = options_.seed,
                      .counter = epoch_->counter(batch),
-                     .drawn = epoch_->drawn(batch)};
+                     .drawn_member = epoch_->drawn_member(batch)};
 
   const int64_t own_batches = plan_.same_batch ? 1 : members_.networks();
   for (int64_t i = 0; i < own_batches; ++i) {
     const int64_t member = plan_.same_batch ? 0 : members_.first + i;
     requested.own.push_back(load(data_.train, epoch_->rows(member, batch), epoch_->stream(member)));
   }
-  if (!stepper_.reads_diversity_batch(requested.input)) return requested;
+  if (!stepper_.reads_common_batch(requested.input)) return requested;
 
   // The batch of the ensemble losses: unlabelled images, or the batch of the drawn member, which
   // this rank may have requested already.
-  const int64_t drawn = requested.input.drawn;
+  const int64_t drawn = requested.input.drawn_member;
   if (data_.unlabelled) {
-    requested.diversity =
+    requested.common =
         load(*data_.unlabelled, epoch_->unlabelled_rows(batch), epoch_->unlabelled_stream());
   } else if (members_.holds(drawn)) {
-    requested.diversity_network = drawn - members_.first;
+    requested.common_network = drawn - members_.first;
   } else {
-    requested.diversity = load(data_.train, epoch_->rows(drawn, batch), epoch_->stream(drawn));
+    requested.common = load(data_.train, epoch_->rows(drawn, batch), epoch_->stream(drawn));
   }
   return requested;
 }
@@ -90,9 +90,8 @@ ImageStepInput ImageBatches::next() {
 
   auto input = std::move(requested.input);
   for (auto& rows : requested.own) input.own.push_back(receive(rows, /*labelled=*/true));
-  if (requested.diversity)
-    input.diversity = receive(*requested.diversity, /*labelled=*/!data_.unlabelled);
-  if (requested.diversity_network >= 0) input.diversity = input.own[requested.diversity_network];
+  if (requested.common) input.common = receive(*requested.common, /*labelled=*/!data_.unlabelled);
+  if (requested.common_network >= 0) input.common = input.own[requested.common_network];
 
   // Workers prepare the batches ahead while this one computes; without workers pixels are made on
   // this rank's threads, when they are needed.

@@ -47,8 +47,8 @@ class ImageBatches {
   struct Requested {
     ImageStepInput input;
     std::vector<PendingRows> own;
-    std::optional<PendingRows> diversity;
-    int64_t diversity_network = -1;  ///< the local network whose own batch it is; -1: none
+    std::optional<PendingRows> common;
+    int64_t common_network = -1;  ///< the local network whose own batch it is; -1: none
   };
   Requested request(int64_t batch);
   PendingRows load(const TransformedSet& set, const std::vector<int64_t>& rows, uint64_t stream);

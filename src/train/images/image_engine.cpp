@@ -45,8 +45,8 @@ int64_t last_batch_rows(const ImagePlanOptions& plan) {
   return plan.drop_last || plan.samples_per_class > 0 ? 0 : plan.rows % plan.batch_size;
 }
 
-// The weight of a loss in the batches in which it is on: values are means over those alone,
-// whatever the loss's period.
+// The weight of a loss in the batches in which it is on. In all others its value counts as 0, so
+// this weight times the mean over all batches is the mean of the weighted loss.
 double weight_in_epoch(losses::LossWeight weight, int64_t epoch) {
   weight.period = 1;
   return losses::weight_at(weight, epoch, 0);
@@ -282,9 +282,16 @@ Advance ImageEngine::advance(int64_t step, EpochTables& tables) {
   const int64_t images_before = epoch_->epoch() * plan_options_.rows;
   const int64_t images = std::min(last * plan_options_.batch_size, plan_options_.rows);
   services_->progress.update(images_before + images,
-                             fmt::format("epoch {} step {}/{} loss {:.4f}", epoch_->epoch(), step,
-                                         epoch_->steps(), stepper_->term_values(values)[0]));
+                             fmt::format("epoch {} step {}/{}{}", epoch_->epoch(), step,
+                                         epoch_->steps(), loss_text(values)));
   return {.step = step + 1, .request = outcome.agreed};
+}
+
+// The first loss of a step, for the progress bar: " cross_entropy 0.1234". Nothing if other ranks
+// have a part of it, since only the epoch's values are added over ranks.
+std::string ImageEngine::loss_text(const at::Tensor& values) const {
+  if (grid_.run->size() > 1) return "";
+  return fmt::format(" {} {:.4f}", objective_.terms[0].name, stepper_->term_values(values)[0]);
 }
 
 //   average = decay average + (1 - decay) weights
@@ -316,13 +323,9 @@ std::optional<ValidationPlan> ImageEngine::validation() const {
 }
 
 std::future<ImageBatch> ImageEngine::request_validation(int64_t block) {
-  const auto plan = *validation();
-  std::vector<int64_t> rows;
-  const int64_t end = std::min(plan.rows, (block + 1) * plan.block_rows);
-  for (int64_t row = block * plan.block_rows; row < end; ++row) rows.push_back(row);
   return batches_->loader().load({.source = data_.validation->source.get(),
                                   .transform = &data_.validation->transform,
-                                  .rows = std::move(rows),
+                                  .rows = validation()->rows_of(block),
                                   .seed = context_.seed,
                                   .stream = 0});
 }
@@ -386,7 +389,7 @@ TraceStep ImageEngine::trace_step(const ImageStepInput& input, double share,
   TraceStep step{.epoch = input.epoch,
                  .step = input.batch,
                  .share = share,
-                 .drawn = input.drawn,
+                 .drawn = input.drawn_member,
                  .losses = std::move(losses)};
   const auto add = [&](const std::string& group, const TransformedSet& set, const ImageRows& batch,
                        const std::vector<int64_t>& rows, uint64_t stream) {
@@ -401,8 +404,8 @@ TraceStep ImageEngine::trace_step(const ImageStepInput& input, double share,
     add(fmt::format("own/{}", member), data_.train, input.own[i], epoch_->rows(member, input.batch),
         epoch_->stream(member));
   }
-  if (data_.unlabelled && input.diversity.x.defined())
-    add("unlabelled", *data_.unlabelled, input.diversity, epoch_->unlabelled_rows(input.batch),
+  if (data_.unlabelled && input.common.x.defined())
+    add("unlabelled", *data_.unlabelled, input.common, epoch_->unlabelled_rows(input.batch),
         epoch_->unlabelled_stream());
   return step;
 }

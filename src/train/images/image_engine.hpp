@@ -67,6 +67,7 @@ class ImageEngine final : public TrainingEngine {
   void load_initial_weights();
   ImageStepInput next_batch();
   void average_weights();
+  std::string loss_text(const at::Tensor& values) const;
   std::future<ImageBatch> request_validation(int64_t block);
   at::Tensor draws_of(const TransformedSet& set, const std::vector<int64_t>& rows,
                       uint64_t stream) const;

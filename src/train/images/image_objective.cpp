@@ -17,7 +17,8 @@ std::optional<std::string> impossible_on_images(const losses::LossTerm& term,
 
 bool is_on(const losses::LossTerm& term, const ImageStepInput& input) {
   // With weight 1 and without a ramp only the loss's start and period decide: a term of weight 0 is
-  // on, so that its value is reported.
+  // on, so that its value is reported. So is one at the start of its ramp, unlike on cached
+  // features (ensemble/objective.cpp).
   auto unit = term.weight;
   unit.weight = 1;
   unit.ramp_epochs = 0;

@@ -36,12 +36,13 @@ struct ImageRows {
 
 /// One batch of a training step.
 struct ImageStepInput {
-  int64_t epoch = 0, batch = 0;     ///< from 0; they decide which losses are on
-  uint64_t seed = 0, counter = 0;   ///< key of the random draws of the batch
-  int64_t drawn = 0;                ///< the member that A2D is measured from
+  int64_t epoch = 0, batch = 0;    ///< from 0; they decide which losses are on
+  uint64_t seed = 0, counter = 0;  ///< key of the random draws of the batch
+  int64_t drawn_member = 0;        ///< that A2D is measured from, and whose batch is the common one
+                                   ///< without an unlabelled set
   std::vector<ImageRows> own = {};  ///< one batch per network of this rank; one for all with
                                     ///< same_batch
-  ImageRows diversity = {};         ///< the batch of the ensemble losses; not read where they read
+  ImageRows common = {};            ///< the batch of the ensemble losses; not read where they read
                                     ///< own[0] (has_common_batch() is false)
 };
 

@@ -82,7 +82,7 @@ std::vector<int64_t> ImageEpoch::unlabelled_rows(int64_t batch) const {
   return rows;
 }
 
-int64_t ImageEpoch::drawn(int64_t batch) const {
+int64_t ImageEpoch::drawn_member(int64_t batch) const {
   return Random(options_.seed, Purpose::kRepulsion, epoch_, batch)
       .below(static_cast<uint32_t>(options_.members));
 }

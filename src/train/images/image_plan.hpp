@@ -38,7 +38,7 @@ class ImageEpoch {
   std::vector<int64_t> unlabelled_rows(int64_t batch) const;
   uint64_t unlabelled_stream() const;
   /// The member whose batch the other members see too.
-  int64_t drawn(int64_t batch) const;
+  int64_t drawn_member(int64_t batch) const;
   /// Number of the batch over all epochs: the key of other random draws in a step.
   uint64_t counter(int64_t batch) const {
     return static_cast<uint64_t>(epoch_ * batches() + batch);

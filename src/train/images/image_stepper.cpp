@@ -56,7 +56,7 @@ EnsembleSplit ImageStepper::split(int64_t rows) {
           .unlabelled_rows = rows};
 }
 
-bool ImageStepper::reads_diversity_batch(const ImageStepInput& input) const {
+bool ImageStepper::reads_common_batch(const ImageStepInput& input) const {
   return objective_.has_common_batch() && !active_terms(objective_, input).ensemble.empty();
 }
 
@@ -64,10 +64,10 @@ bool ImageStepper::reads_diversity_batch(const ImageStepInput& input) const {
 BatchContext ImageStepper::plan_batch(const ImageStepInput& input, double share) const {
   auto terms = active_terms(objective_, input);
   const bool ensemble_losses = !terms.ensemble.empty();
-  const bool common_batch = ensemble_losses && objective_.has_common_batch();
+  const bool reads_common = ensemble_losses && objective_.has_common_batch();
 
   // Without a batch of their own, losses between members read the one batch that all members have.
-  const auto& common = common_batch ? input.diversity : input.own[0];
+  const auto& common = reads_common ? input.common : input.own[0];
   return {.input = input,
           .share = share,
           .terms = std::move(terms),
@@ -82,10 +82,6 @@ BatchContext ImageStepper::plan_batch(const ImageStepInput& input, double share)
                                        .running_statistics = members_.buffers.size(1) > 0,
                                        .synchronised_statistics = batch_norm_ != nullptr}),
           .gradients = {}};
-}
-
-PassSchedule ImageStepper::schedule(const ImageStepInput& input) const {
-  return plan_batch(input, /*share=*/1).schedule;
 }
 
 std::optional<at::Tensor> ImageStepper::accumulate(const ImageStepInput& input, double share) {
@@ -201,11 +197,9 @@ bool ImageStepper::abandoned() {
   if (grid_.run->size() > 1) {
     // A rank that skipped its passes waits for others that do not know yet: up to the duration of a
     // step, which does not mean that a rank hangs.
-    auto& settings = grid_.run->wait_settings();
     const double more_s = options_.stop() ? longest_s_ : 0;
-    const double timeout_s = std::exchange(settings.timeout_s, settings.timeout_s + more_s);
+    const TimeoutScope longer(*grid_.run, grid_.run->wait_settings().timeout_s + more_s);
     grid_.run->all_reduce(stop, ReduceOp::kMax);
-    settings.timeout_s = timeout_s;
   }
   if (stop.item<int64_t>() == 0) return false;
 

@@ -68,10 +68,8 @@ class ImageStepper {
   /// The value of each term, without its weight, from the values of a step [columns].
   std::vector<double> term_values(const at::Tensor& values) const;
 
-  /// True if the batch needs `diversity`.
-  bool reads_diversity_batch(const ImageStepInput& input) const;
-  /// The passes that accumulate() runs for this batch.
-  PassSchedule schedule(const ImageStepInput& input) const;
+  /// True if the batch needs `common`.
+  bool reads_common_batch(const ImageStepInput& input) const;
 
   /// Adds share times the gradient of the batch to the accumulated one. Returns share times this
   /// rank's values [columns] f64; columns of other ranks are 0. Collective over the run.

@@ -34,21 +34,21 @@ struct NetworkState {
   std::vector<at::Tensor> ensemble_gradient;  ///< the same, of kEnsembleBackward
 };
 
-/// Derivatives of the ensemble losses with respect to what members exchange, [this rank's members,
-/// ...] each; undefined where there is none.
-struct OutputGradients {
+/// What members exchange for ensemble losses, or the derivatives of these losses with respect to
+/// it: [this rank's members, ...] each; undefined where there is none.
+struct ExchangedOutputs {
   at::Tensor logits, features, saliency, input_gradients;
 };
 
 /// One batch, as the passes of all networks see it.
 struct BatchContext {
   const ImageStepInput& input;
-  double share;               ///< of the update's gradient: 1 / batches per update
-  ActiveTerms terms;          ///< of the objective, that are on in this batch
-  const ImageRows& common;    ///< rows that the ensemble losses read
-  at::Tensor common_labels;   ///< [b] i64: their labels, or the predicted ones
-  PassSchedule schedule;      ///< which passes run, and in which order
-  OutputGradients gradients;  ///< of the ensemble losses, once they are computed
+  double share;                ///< of the update's gradient: 1 / batches per update
+  ActiveTerms terms;           ///< of the objective, that are on in this batch
+  const ImageRows& common;     ///< rows that the ensemble losses read
+  at::Tensor common_labels;    ///< [b] i64: their labels, or the predicted ones
+  PassSchedule schedule;       ///< which passes run, and in which order
+  ExchangedOutputs gradients;  ///< derivatives of the ensemble losses, once they are computed
 };
 
 /// The passes of single networks: forward, base losses, maps, backward. No threads and no exchange

@@ -236,15 +236,13 @@ void EnsembleTrainer::write_log() const {
 }
 
 void EnsembleTrainer::write_checkpoint(const std::string& name) {
-  // A slow file system is not a rank that hangs: the timeout of collectives is suspended.
-  auto& settings = grid_.run->wait_settings();
-  const double timeout_s =
-      std::exchange(settings.timeout_s, std::numeric_limits<double>::infinity());
-
   heartbeat_.beat("writing a checkpoint", state_.epoch, state_.step, true);
-  write_run_checkpoint(context_.folder + "/" + name, grid_, context_, engine_.contents(),
-                       optimizer_, schedule_, state_);
-  settings.timeout_s = timeout_s;
+  {
+    // A slow file system is not a rank that hangs: the timeout of collectives is suspended.
+    const TimeoutScope no_timeout(*grid_.run, kNoTimeout);
+    write_run_checkpoint(context_.folder + "/" + name, grid_, context_, engine_.contents(),
+                         optimizer_, schedule_, state_);
+  }
 
   // best.h5 does not count for checkpoint.every_minutes: a run resumes from checkpoint.h5 alone.
   if (name == kCheckpoint) last_checkpoint_ = Clock::now();

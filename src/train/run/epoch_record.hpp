@@ -14,7 +14,8 @@ struct EpochRecord {
   int64_t epoch = 0, steps = 0, skipped = 0;
   double learning_rate = 0;  ///< of its last step
   double total = 0;
-  std::vector<double> losses;  ///< mean of each term of the objective, without its weight
+  std::vector<double> losses;  ///< mean of each term of the objective, without its weight, over the
+                               ///< steps that were not skipped; a term counts as 0 where it is off
   double accuracy_ensemble = 0, accuracy_best = 0, accuracy_mean = 0,
          nll = 0;                 ///< validation; NaN without a validation set
   std::vector<double> gradients;  ///< three per member: norms of the gradients of the base and of
@@ -33,7 +34,7 @@ EpochRecord record_of(const std::vector<double>& numbers, size_t losses);
 
 /// What a run needs besides its configuration.
 struct RunContext {
-  std::string folder;       ///< <output>/<experiment>/<run>
+  std::string folder;       ///< <output>/<experiment>/seed-<n>, or beside it with --again
   std::string config_text;  ///< resolved configuration, only keys that change results
   std::string config_hash;
   uint64_t seed = 0;

@@ -1,8 +1,10 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,6 +57,13 @@ struct ValidationPlan {
   int64_t rows = 0;
   int64_t block_rows = 1;
   int64_t blocks() const { return (rows + block_rows - 1) / block_rows; }
+  /// Row numbers of a block: consecutive; the last block may be short.
+  std::vector<int64_t> rows_of(int64_t block) const {
+    const int64_t first = block * block_rows;
+    std::vector<int64_t> numbers(std::min(block_rows, rows - first));
+    std::iota(numbers.begin(), numbers.end(), first);
+    return numbers;
+  }
 };
 
 /// What a trace file states about an engine.
@@ -68,8 +77,8 @@ struct TraceShape {
 /// runs epochs over it.
 ///
 /// Calls, in this order:  start;  then, per epoch, begin_epoch, advance until all steps are done,
-/// add_step for each step, finish_record, validate_block.  All but the const ones are collective
-/// over the run.
+/// add_step for each step, finish_record, validate_block.  start, begin_epoch and advance are
+/// collective over the run, validate_block over grid.members; all others are local.
 class TrainingEngine {
  public:
   virtual ~TrainingEngine() = default;
@@ -103,7 +112,8 @@ class TrainingEngine {
   /// Plans an epoch, of which `step` steps are done already. Returns tables of zeros.
   virtual EpochTables begin_epoch(int64_t epoch, int64_t step) = 0;
   /// Computes at least one step, from `step` on, and writes values into the tables. Returns when a
-  /// request was agreed on, at the end of the epoch, or earlier (heads: after a chunk of rows).
+  /// request was agreed on, at the end of the epoch, or earlier (heads: after a chunk of rows;
+  /// images: after each step).
   virtual Advance advance(int64_t step, EpochTables& tables) = 0;
 
   /// Adds the values of one step (a row of EpochTables::steps, summed over ranks) to the sums in

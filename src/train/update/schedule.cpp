@@ -18,9 +18,8 @@ const TableSpec& schedule_table() {
                    {"cosine", ScheduleKind::kCosine},
                    {"plateau", ScheduleKind::kPlateau}},
                   "how the rate changes over the training")
-          .option(
-              "t_max_epochs", &S::t_max_epochs,
-              {.meaning = "cosine: epochs until the minimum; auto: all training epochs", .min = 1})
+          .option("t_max_epochs", &S::t_max_epochs,
+                  {.meaning = "cosine: epochs until the minimum; auto: training.epochs", .min = 1})
           .choice("per", &S::per, {{"epoch", ScheduleUnit::kEpoch}, {"step", ScheduleUnit::kStep}},
                   "cosine: the rate changes once per epoch or once per step")
           .option("minimum", &S::minimum,
@@ -50,11 +49,11 @@ double cosine_rate(double start, double minimum, double t, double t_max, bool ho
   return minimum + (start - minimum) * (1 + std::cos(std::numbers::pi * t / t_max)) / 2;
 }
 
-Schedule::Schedule(const ScheduleOptions& options, double start, int64_t training_epochs,
+Schedule::Schedule(const ScheduleOptions& options, double start, int64_t epochs,
                    int64_t steps_per_epoch)
     : options_(options),
       start_(start),
-      training_epochs_(training_epochs),
+      epochs_(epochs),
       steps_per_epoch_(steps_per_epoch),
       state_{std::numeric_limits<double>::infinity(), 0, 1.0} {}
 
@@ -69,7 +68,7 @@ double Schedule::rate(int64_t epoch, int64_t step) const {
   double rate = start_;
   if (options_.kind == ScheduleKind::kCosine) {
     const double t_max =
-        static_cast<double>(options_.t_max_epochs.value_or(std::max<int64_t>(1, training_epochs_)));
+        static_cast<double>(options_.t_max_epochs.value_or(std::max<int64_t>(1, epochs_)));
     rate = cosine_rate(start_, options_.minimum,
                        options_.per == ScheduleUnit::kStep ? at : static_cast<double>(epoch), t_max,
                        options_.after_end == AfterEnd::kHold);

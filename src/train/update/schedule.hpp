@@ -35,9 +35,8 @@ double cosine_rate(double start, double minimum, double t, double t_max, bool ho
 /// Learning rate of each step. Only `plateau` has a state, which is part of the checkpoint.
 class Schedule {
  public:
-  /// training_epochs: epochs that update weights, without a frozen first epoch.
-  Schedule(const ScheduleOptions& options, double start, int64_t training_epochs,
-           int64_t steps_per_epoch);
+  /// epochs: of the training, a frozen first one included; t_max_epochs = "auto" stands for it.
+  Schedule(const ScheduleOptions& options, double start, int64_t epochs, int64_t steps_per_epoch);
   /// epoch counts updating epochs from 0. Warm-up rises linearly from 0 over the first
   /// warmup_epochs, step by step.
   double rate(int64_t epoch, int64_t step) const;
@@ -57,7 +56,7 @@ class Schedule {
  private:
   ScheduleOptions options_;
   double start_;
-  int64_t training_epochs_, steps_per_epoch_;
+  int64_t epochs_, steps_per_epoch_;
   State state_;
 };
 

@@ -58,7 +58,7 @@ Result train(const Case& c, Grid& grid, bool synchronised, double clip_norm = 0)
       input.own.push_back(
           {at::randn({rows, 3, kSide, kSide}, at::kDouble).narrow(0, part.first, part.count),
            at::arange(rows).remainder(4).narrow(0, part.first, part.count), rows});
-    if (!c.same_batch) input.diversity = input.own[s % kStepMembers];
+    if (!c.same_batch) input.common = input.own[s % kStepMembers];
     step_values += *stepper.accumulate(input, 1);
     stepper.update(optimizer, 0.05, Request::kNone);
   }

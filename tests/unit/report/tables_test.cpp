@@ -431,7 +431,8 @@ TEST(Tables, RowsOfNumbersAndTextsHaveOneOrder) {
   std::string rows;
   for (const char* method : {"1a", "10", "b", "9", "a", "1e1"}) rows += near_rows(method, 1, 0.5);
   const auto set = set_of(rows);
-  const auto table = build_table(set, pivot_layout(set, {"method"}, {"metric"}, {}, 1, 1), {});
+  const auto table =
+      build_table(set, pivot_layout(set, {"method"}, {"dataset", "metric"}, {}, 1, 1), {});
   const auto text = table_text(table, {.format = TableFormat::kCsv}, nullptr);
   size_t last = 0;
   for (const char* method : {"\n9,", "\n10,", "\n1e1,", "\n1a,", "\na,", "\nb,"}) {

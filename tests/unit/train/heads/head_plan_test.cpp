@@ -64,7 +64,7 @@ TEST(Plan, IsAFunctionOfSeedEpochAndStep) {
     const auto step = a.step(s);
     EXPECT_EQ(step.active.size(), 2u);
     EXPECT_LT(step.active[0], step.active[1]);
-    EXPECT_TRUE(step.drawn == 0 || step.drawn == 1);
+    EXPECT_TRUE(step.drawn_position == 0 || step.drawn_position == 1);
   }
 }
 
@@ -117,7 +117,7 @@ TEST(Plan, AChunkOfAllRowsIsTheWholePass) {
     for (size_t s = 0; s < steps.size(); ++s) {
       EXPECT_EQ(steps[s].rows, whole[s].rows);
       EXPECT_EQ(steps[s].active, whole[s].active);
-      EXPECT_EQ(steps[s].drawn, whole[s].drawn);
+      EXPECT_EQ(steps[s].drawn_position, whole[s].drawn_position);
     }
   }
 }

@@ -94,7 +94,7 @@ TEST(ImagePlan, EveryMemberIsDrawn) {
   const auto options = small();
   std::vector<int64_t> counts(3, 0);
   for (int64_t e = 0; e < 100; ++e)
-    for (int64_t b = 0; b < 6; ++b) ++counts[ImageEpoch(options, e).drawn(b)];
+    for (int64_t b = 0; b < 6; ++b) ++counts[ImageEpoch(options, e).drawn_member(b)];
   for (const auto count : counts)
     EXPECT_NEAR(static_cast<double>(count), 200, 60);  // five deviations of a binomial of 600 draws
 }

@@ -57,10 +57,10 @@ ImageRows batch(int64_t rows, int64_t seed, int64_t first = 0, int64_t count = -
   return {x.narrow(0, first, count), labels.narrow(0, first, count), count};
 }
 
-ImageStepInput input_of(std::vector<ImageRows> own, ImageRows diversity = {}) {
+ImageStepInput input_of(std::vector<ImageRows> own, ImageRows common = {}) {
   ImageStepInput input;
   input.own = std::move(own);
-  input.diversity = std::move(diversity);
+  input.common = std::move(common);
   return input;
 }
 
