@@ -47,10 +47,11 @@ ColumnPlan column_plan(const LoadedEnsemble& ensemble, const PredictorSet& predi
 
       // Outputs have features only if a score reads them: they take more memory than logits.
       plan.groups.push_back(
-          score_column(ensemble, plan, predictor, score, states, options, temperature));
+          score_column(ensemble, plan.units, predictor, score, states, options, temperature));
       plan.features = plan.features || score.reads_features();
     }
-    if (!fused.empty()) plan.groups.push_back(fused_columns(plan, predictor, fused, temperature));
+    if (!fused.empty())
+      plan.groups.push_back(fused_columns(plan.units, predictor, fused, temperature));
   };
 
   for (const auto* list : {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
@@ -59,11 +60,12 @@ ColumnPlan column_plan(const LoadedEnsemble& ensemble, const PredictorSet& predi
       // set.
       if (request.some_classes()) {
         if (request.labelled)
-          plan.groups.push_back(subset_columns(plan, predictor, options, *request.test_set));
+          plan.groups.push_back(subset_columns(plan.units, predictor, options, *request.test_set));
         continue;
       }
       const auto fitted = find_calibrators(calibrators, predictor);
-      if (request.labelled) plan.groups.push_back(label_columns(plan, predictor, options, fitted));
+      if (request.labelled)
+        plan.groups.push_back(label_columns(plan.units, predictor, options, fitted));
       add_scores(predictor, list == &predictors.sub_ensembles,
                  options.temperature_in_scores ? fitted.temperature : std::nullopt);
     }
