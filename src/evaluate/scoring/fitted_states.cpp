@@ -76,7 +76,7 @@ FitInputs inputs_of(const FitTarget& target) {
 // Whether the logits of a request are the log of mean probabilities.
 bool reads_mean_probabilities(const FitRequest& request) {
   const auto* fit = std::get_if<PostprocessorFit>(&request.target);
-  return fit && reads_mean_probabilities(*fit, request.predictor);
+  return fit && reads_mean_probabilities(fit->form, request.predictor);
 }
 
 // The outputs of one predictor on a whole set: features [N, D] of a single network, logits [N, C]

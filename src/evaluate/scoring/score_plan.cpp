@@ -70,7 +70,7 @@ ColumnGroup postprocessor_column(const std::vector<int64_t>& units, const Predic
                                  const EvaluateOptions& options) {
   // Captured by value: the functions of a plan outlive the plan's inputs.
   const auto state = find_state(states, predictor, score);
-  const bool means = predictor.combined && score.form == ScoreForm::kMeanProbabilities;
+  const bool means = reads_mean_probabilities(score.form, predictor);
   const auto values = [=, post = score.post](const MemberOutputs& outputs, const at::Tensor&) {
     const auto logits = unit_rows(outputs.logits, units, predictor.units);
     const auto z =
@@ -83,18 +83,23 @@ ColumnGroup postprocessor_column(const std::vector<int64_t>& units, const Predic
   return {{score_key(predictor, score)}, values, score.post->wide};
 }
 
-scores::ScoreFunction score_function(const PlannedScore& score, const EvaluateOptions& options) {
-  const bool released =
-      options.convention == metrics::Convention::kSed && score.info->released_function;
-  return released ? score.info->released_function : score.info->function;
+// Whether a score of ensembles is computed as SED's release computes it, not by its usual
+// definition.
+bool has_released_definition(const scores::ScoreInfo& info, const EvaluateOptions& options) {
+  return options.convention == metrics::Convention::kSed && info.released_function;
+}
+
+scores::ScoreFunction score_function(const scores::ScoreInfo& info,
+                                     const EvaluateOptions& options) {
+  return has_released_definition(info, options) ? info.released_function : info.function;
 }
 
 ColumnGroup ensemble_score_column(const std::vector<int64_t>& units, const Predictor& predictor,
                                   const PlannedScore& score, const EvaluateOptions& options,
                                   std::optional<double> temperature) {
   const double divisor = temperature.value_or(1);
-  const auto values = [=, function = score_function(score, options)](const MemberOutputs& outputs,
-                                                                     const at::Tensor&) {
+  const auto values = [=, function = score_function(*score.info, options)](
+                          const MemberOutputs& outputs, const at::Tensor&) {
     const auto logits = unit_rows(outputs.logits, units, predictor.units);
     return function(divisor == 1 ? logits : logits / divisor, scores::InputKind::kLogits)
         .to(at::kDouble);
@@ -110,8 +115,8 @@ ColumnGroup shaped_score_column(const LoadedEnsemble& ensemble, const std::vecto
       score.shaping == Shaping::kReact ? find_state(states, predictor, score) : scores::State();
   std::vector<scores::LinearHead> heads;
   for (const int64_t unit : predictor.units) heads.push_back(ensemble.head(unit));
-  const auto values = [=, function = score_function(score, options)](const MemberOutputs& outputs,
-                                                                     const at::Tensor&) {
+  const auto values = [=, function = score_function(*score.info, options)](
+                          const MemberOutputs& outputs, const at::Tensor&) {
     const auto features = features_of(outputs, units, predictor);
     return function(shaped_logits(score, features, heads, state), scores::InputKind::kLogits)
         .to(at::kDouble);
@@ -218,9 +223,7 @@ at::Tensor shaped_logits(const PlannedScore& score, const at::Tensor& features,
 
 bool is_fused(const PlannedScore& score, const EvaluateOptions& options) {
   if (!score.info || score.shaping != Shaping::kNone) return false;
-  const bool released =
-      options.convention == metrics::Convention::kSed && score.info->released_function;
-  return !released && is_fused(*score.info);
+  return !has_released_definition(*score.info, options) && is_fused(*score.info);
 }
 
 ColumnGroup fused_columns(const std::vector<int64_t>& units, const Predictor& predictor,
