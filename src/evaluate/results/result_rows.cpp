@@ -37,28 +37,28 @@ Convention convention_of(const MetricValue& value, const EvaluateOptions& option
   return fixed ? Convention::kSklearn : options.convention;
 }
 
-// The columns of a row that are those of its training.
+// The result row of one value.
 ResultRow row_of(const RowContext& context, const std::string& predictor, const MetricValue& value,
                  const RowSet& set, Convention convention, const std::string& fidelity) {
   const auto& ensemble = context.ensemble;
-  return {ensemble.experiment,
-          ensemble.run,
-          ensemble.config_hash,
-          ensemble.seed,
-          ensemble.method,
-          ensemble.members(),
-          predictor,
-          set.name,
-          "test",
-          option_name(set.shift),
-          value.score,
-          value.metric,
-          metrics::convention_name(convention),
-          fidelity,
-          value.value,
-          value.n,
-          context.options.experiment,
-          ensemble.training_hash};
+  return {.experiment = ensemble.experiment,
+          .run = ensemble.run,
+          .config_hash = ensemble.config_hash,
+          .seed = ensemble.seed,
+          .method = ensemble.method,
+          .members = ensemble.members(),
+          .predictor = predictor,
+          .dataset = set.name,
+          .split = "test",
+          .shift = option_name(set.shift),
+          .score = value.score,
+          .metric = value.metric,
+          .convention = metrics::convention_name(convention),
+          .fidelity = fidelity,
+          .value = value.value,
+          .n = value.n,
+          .evaluation = context.options.experiment,
+          .training_hash = ensemble.training_hash};
 }
 
 // The metric values of each predictor, in the same order for predictors of the same kind.
