@@ -220,11 +220,9 @@ class TestEvaluation {
   // ece_classwise of every predictor of an ensemble.
   void add_classwise(ColumnPlan& plan, size_t e, const CalibratorMap& calibrators,
                      ClasswiseErrors& classwise) const {
-    const auto& predictors = predictors_[e];
-    for (const auto* list : {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
-      for (const auto& predictor : *list)
-        plan.groups.push_back(
-            classwise.group(plan.units, predictor, find_calibrators(calibrators, predictor)));
+    for (const auto* predictor : predictors_[e].all())
+      plan.groups.push_back(
+          classwise.group(plan.units, *predictor, find_calibrators(calibrators, *predictor)));
   }
 
   bool needs_set_scores() const { return options_.plots || !options_.compare.empty(); }
@@ -279,27 +277,25 @@ class TestEvaluation {
   }
 
   void add_reliability(size_t e, const SetColumns& columns, const std::string& dataset) {
-    for (const auto* list : {&predictors_[e].combined, &predictors_[e].networks})
-      for (const auto& predictor : *list)
-        for (const auto scaling : kScalings) {
-          const ColumnKey confidence{ColumnKind::kConfidence, predictor.name, scaling};
+    for (const auto* predictor : predictors_[e].without_sub_ensembles())
+      for (const auto scaling : kScalings) {
+        const ColumnKey confidence{ColumnKind::kConfidence, predictor->name, scaling};
 
-          // Only scalings that were fitted have columns.
-          if (!columns.has(confidence)) continue;
+        // Only scalings that were fitted have columns.
+        if (!columns.has(confidence)) continue;
 
-          // Bins of the convention, from the confidences of the pass.
-          auto bins = empty_bins(options_);
-          bins.update(columns.at(confidence),
-                      columns.at({ColumnKind::kCorrect, predictor.name}).ne(0));
-          if (options_.plots && is_plotted(predictor))
-            add_reliability_plot(
-                fmt::format("{}-{}-reliability", file_names_[e], file_part(dataset)),
-                reliability_points(series_name(predictor, scaling), bins.finish()));
+        // Bins of the convention, from the confidences of the pass.
+        auto bins = empty_bins(options_);
+        bins.update(columns.at(confidence),
+                    columns.at({ColumnKind::kCorrect, predictor->name}).ne(0));
+        if (options_.plots && is_plotted(*predictor))
+          add_reliability_plot(fmt::format("{}-{}-reliability", file_names_[e], file_part(dataset)),
+                               reliability_points(series_name(*predictor, scaling), bins.finish()));
 
-          for (const auto& bin : bins.finish())
-            result_.reliability.push_back({run_labels_[e], predictor.name, dataset,
-                                           temperature_text(scaling, options_), bin});
-        }
+        for (const auto& bin : bins.finish())
+          result_.reliability.push_back(
+              {run_labels_[e], predictor->name, dataset, temperature_text(scaling, options_), bin});
+      }
   }
 
   // Members that are only computed for their mean would crowd the plot.

@@ -67,7 +67,8 @@ using PredictorValues = std::map<std::string, std::vector<MetricValue>>;
 PredictorValues compute_values(const RowContext& context, const SetColumns& columns,
                                const SetColumns* id, const RowSet& set, bool labelled) {
   const auto has_score = [&](const Predictor& predictor, const PlannedScore& score) {
-    if (predictor.combined && score.mean_of_networks()) return true;
+    // Sub-ensembles have no scores that are means over their networks.
+    if (predictor.combined && score.mean_of_networks()) return !predictor.sub_ensemble;
     return columns.has(score_key(predictor, score));
   };
 
@@ -78,19 +79,14 @@ PredictorValues compute_values(const RowContext& context, const SetColumns& colu
     std::vector<MetricValue> values = {};
   };
   std::vector<Job> jobs;
-  const auto& sub_ensembles = context.predictors.sub_ensembles;
-  for (const auto* list :
-       {&context.predictors.combined, &context.predictors.networks, &sub_ensembles})
-    for (const auto& predictor : *list) {
-      if (labelled) jobs.push_back({&predictor, nullptr});
+  for (const auto* predictor : context.predictors.all()) {
+    if (labelled) jobs.push_back({predictor, nullptr});
 
-      // Without `id` this is the in-distribution set itself, or one that is not to be told apart.
-      if (!id) continue;
-      for (const auto& score : context.choices.scores) {
-        const bool no_networks = list == &sub_ensembles && score.mean_of_networks();
-        if (!no_networks && has_score(predictor, score)) jobs.push_back({&predictor, &score});
-      }
-    }
+    // Without `id` this is the in-distribution set itself, or one that is not to be told apart.
+    if (!id) continue;
+    for (const auto& score : context.choices.scores)
+      if (has_score(*predictor, score)) jobs.push_back({predictor, &score});
+  }
 
   parallel_tasks(static_cast<int64_t>(jobs.size()), [&](int64_t j) {
     auto& job = jobs[j];

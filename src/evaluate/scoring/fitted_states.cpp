@@ -342,13 +342,12 @@ std::vector<FitRequest> fit_requests(size_t ensemble, const PredictorSet& predic
   std::vector<FitRequest> requests;
 
   // Sub-ensembles have only scores that need no fit (column_plan).
-  for (const auto* list : {&predictors.combined, &predictors.networks})
-    for (const auto& predictor : *list)
-      for (const auto& score : scores) {
-        const auto target = score.fit_target();
-        if (target && score.has_column(predictor))
-          requests.push_back({ensemble, predictor, *target});
-      }
+  for (const auto* predictor : predictors.without_sub_ensembles())
+    for (const auto& score : scores) {
+      const auto target = score.fit_target();
+      if (target && score.has_column(*predictor))
+        requests.push_back({ensemble, *predictor, *target});
+    }
   return requests;
 }
 
