@@ -148,12 +148,6 @@ Value::Value(std::string key, double number)
 Value::Value(std::string key, const std::string& text)
     : key(std::move(key)), json(nlohmann::json(text).dump()) {}
 
-Value exact(std::string key, double number) {
-  Value value(std::move(key), number);
-  value.json = fmt::format("{:.17g}", number);
-  return value;
-}
-
 void report(const Source& source, const std::string& what, double milliseconds,
             const std::vector<Value>& values) {
   std::vector<Value> all{

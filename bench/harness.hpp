@@ -55,8 +55,6 @@ struct Value {
   Value(std::string key, const std::string& text);
   std::string key, json;
 };
-/// A result that is printed with all its digits.
-Value exact(std::string key, double number);
 
 /// What identifies the measurements of a benchmark: {"bench": name, "peer": who computes it}.
 struct Source {

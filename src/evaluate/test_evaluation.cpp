@@ -65,6 +65,10 @@ class TestEvaluation {
     for (const auto& ensemble : ensembles)
       runs.push_back({ensemble.run, ensemble.method, ensemble.config_hash, ensemble.seed});
     run_labels_ = run_labels(runs);
+
+    for (size_t e = 0; e < ensembles.size(); ++e)
+      predictors_.push_back(
+          predictors_of(ensembles[e], choices_[e].scores, choices_[e].greedy, options_));
   }
 
   void run() {
@@ -75,18 +79,20 @@ class TestEvaluation {
     add_saliency();
     if (options_.full_spectrum) add_full_spectrum(known);
     for (const auto& test : sets_.tests)
-      if (!is_in_full_spectrum(test)) evaluate_test_set(test, known, nullptr);
+      if (!is_in_full_spectrum(test)) evaluate_test_set(test, known);
     collect();
   }
 
  private:
+  // The result rows of each file of a set, for one ensemble.
+  using FileRows = std::vector<std::vector<ResultRow>>;
+
+  static RowSet row_set(const TestSet& test) { return {test.spec.name, test.spec.shift}; }
+
   void fit_scores() {
     std::vector<FitRequest> requests;
-    for (size_t e = 0; e < ensembles_.size(); ++e) {
-      predictors_.push_back(
-          predictors_of(ensembles_[e], choices_[e].scores, choices_[e].greedy, options_));
+    for (size_t e = 0; e < ensembles_.size(); ++e)
       append(requests, fit_requests(e, predictors_[e], choices_[e].scores));
-    }
 
     // Without a validation set this is the test set, on which conflicts() allows fits only with
     // evaluate.allow_test_selection.
@@ -118,7 +124,7 @@ class TestEvaluation {
   // replaces `known`.
   void add_full_spectrum(std::vector<PassResult>& known) {
     for (const auto& test : sets_.tests)
-      if (is_in_full_spectrum(test)) evaluate_test_set(test, known, &known);
+      if (is_in_full_spectrum(test)) join_test_set(test, known);
 
     // From here on unknown inputs are told apart from the joined set, so its scores come first.
     const RowSet set{sets_.id_name + "+covariate", Shift::kId};
@@ -131,44 +137,63 @@ class TestEvaluation {
     }
   }
 
-  // Rows of a set: metrics of labels, and of telling it apart from `known`. With `joined` the rows
-  // of the set are appended to `joined` instead, as in-distribution inputs.
-  void evaluate_test_set(const TestSet& test, const std::vector<PassResult>& known,
-                         std::vector<PassResult>* joined) {
+  // Adds the rows of a set: metrics of labels, and of telling it apart from `known`.
+  void evaluate_test_set(const TestSet& test, const std::vector<PassResult>& known) {
     // Scores of unknown inputs are defined on outputs over all classes; sets of shift id are known
     // inputs.
-    const bool detected = !joined && test.spec.shift != Shift::kId && test.spec.classes.empty();
-    const RowSet set{test.spec.name, test.spec.shift};
-    std::vector<std::vector<std::vector<ResultRow>>> file_rows(ensembles_.size());
+    const bool detected = test.spec.shift != Shift::kId && test.spec.classes.empty();
+    std::vector<FileRows> rows(ensembles_.size());
     std::vector<std::vector<PassResult>> results;  // of each file
-
-    // Each file gives its own rows; a set of several files then has the means of their metrics.
     for (const auto& file : test.files) {
-      results.push_back(pass(*file, {test.labelled(), &test.spec}, test.calibration.get()));
-      for (size_t e = 0; e < ensembles_.size(); ++e) {
-        const auto& found = results.back()[e];
-        auto rows = result_rows(context(e), found.columns, detected ? &known[e].columns : nullptr,
-                                set, test.labelled());
-
-        if (options_.full_spectrum && detected)
-          for (auto& row : rows) row.split = kFullSpectrum;
-        if (joined) (*joined)[e].columns.append(found.columns);
-        append(rows, ensemble_rows(context(e), found.diversity, set));
-        file_rows[e].push_back(std::move(rows));
-        if (test.labelled() && test.files.size() == 1) add_reliability(e, found.columns, set.name);
-      }
+      auto found = evaluate_file(test, *file, detected ? &known : nullptr, rows);
 
       // Columns are as long as a file: they are kept only for plots and comparisons.
-      if (!needs_set_scores()) results.clear();
+      if (needs_set_scores()) results.push_back(std::move(found));
     }
+    add_mean_rows(std::move(rows));
 
-    // Joined sets get their scores in add_full_spectrum(), when all of them are joined.
     for (size_t e = 0; e < ensembles_.size(); ++e) {
-      append(rows_[e], mean_rows(std::move(file_rows[e])));
       std::vector<const SetColumns*> columns;
       for (const auto& result : results) columns.push_back(&result[e].columns);
-      if (!joined) store_scores(e, columns, set, detected);
+      store_scores(e, columns, row_set(test), detected);
     }
+  }
+
+  // Adds the rows of a set of known inputs: only metrics of labels. Appends its columns to `known`.
+  void join_test_set(const TestSet& test, std::vector<PassResult>& known) {
+    std::vector<FileRows> rows(ensembles_.size());
+    for (const auto& file : test.files) {
+      const auto found = evaluate_file(test, *file, nullptr, rows);
+      for (size_t e = 0; e < ensembles_.size(); ++e) known[e].columns.append(found[e].columns);
+    }
+    add_mean_rows(std::move(rows));
+  }
+
+  // A pass over one file of a set, whose rows are appended to those of each ensemble. known: what
+  // the file is told apart from; nullptr: only metrics of labels.
+  std::vector<PassResult> evaluate_file(const TestSet& test, const EvaluationSet& file,
+                                        const std::vector<PassResult>* known,
+                                        std::vector<FileRows>& file_rows) {
+    const auto set = row_set(test);
+    auto results = pass(file, {test.labelled(), &test.spec}, test.calibration.get());
+    for (size_t e = 0; e < ensembles_.size(); ++e) {
+      const auto& found = results[e];
+      auto rows = result_rows(context(e), found.columns, known ? &(*known)[e].columns : nullptr,
+                              set, test.labelled());
+
+      if (options_.full_spectrum && known)
+        for (auto& row : rows) row.split = kFullSpectrum;
+      append(rows, ensemble_rows(context(e), found.diversity, set));
+      file_rows[e].push_back(std::move(rows));
+      if (test.labelled() && test.files.size() == 1) add_reliability(e, found.columns, set.name);
+    }
+    return results;
+  }
+
+  // A set of several files has the means of the files' metrics.
+  void add_mean_rows(std::vector<FileRows> file_rows) {
+    for (size_t e = 0; e < ensembles_.size(); ++e)
+      append(rows_[e], mean_rows(std::move(file_rows[e])));
   }
 
   // One pass over a set for all ensembles. calibration: the set on which temperatures for this set
@@ -220,11 +245,9 @@ class TestEvaluation {
   // ece_classwise of every predictor of an ensemble.
   void add_classwise(ColumnPlan& plan, size_t e, const CalibratorMap& calibrators,
                      ClasswiseErrors& classwise) const {
-    const auto& predictors = predictors_[e];
-    for (const auto* list : {&predictors.combined, &predictors.networks, &predictors.sub_ensembles})
-      for (const auto& predictor : *list)
-        plan.groups.push_back(
-            classwise.group(plan.units, predictor, find_calibrators(calibrators, predictor)));
+    for (const auto* predictor : predictors_[e].all())
+      plan.groups.push_back(
+          classwise.group(plan.units, *predictor, find_calibrators(calibrators, *predictor)));
   }
 
   bool needs_set_scores() const { return options_.plots || !options_.compare.empty(); }
@@ -279,27 +302,25 @@ class TestEvaluation {
   }
 
   void add_reliability(size_t e, const SetColumns& columns, const std::string& dataset) {
-    for (const auto* list : {&predictors_[e].combined, &predictors_[e].networks})
-      for (const auto& predictor : *list)
-        for (const auto scaling : kScalings) {
-          const ColumnKey confidence{ColumnKind::kConfidence, predictor.name, scaling};
+    for (const auto* predictor : predictors_[e].without_sub_ensembles())
+      for (const auto scaling : kScalings) {
+        const ColumnKey confidence{ColumnKind::kConfidence, predictor->name, scaling};
 
-          // Only scalings that were fitted have columns.
-          if (!columns.has(confidence)) continue;
+        // Only scalings that were fitted have columns.
+        if (!columns.has(confidence)) continue;
 
-          // Bins of the convention, from the confidences of the pass.
-          auto bins = empty_bins(options_);
-          bins.update(columns.at(confidence),
-                      columns.at({ColumnKind::kCorrect, predictor.name}).ne(0));
-          if (options_.plots && is_plotted(predictor))
-            add_reliability_plot(
-                fmt::format("{}-{}-reliability", file_names_[e], file_part(dataset)),
-                reliability_points(series_name(predictor, scaling), bins.finish()));
+        // Bins of the convention, from the confidences of the pass.
+        auto bins = empty_bins(options_);
+        bins.update(columns.at(confidence),
+                    columns.at({ColumnKind::kCorrect, predictor->name}).ne(0));
+        if (options_.plots && is_plotted(*predictor))
+          add_reliability_plot(fmt::format("{}-{}-reliability", file_names_[e], file_part(dataset)),
+                               reliability_points(series_name(*predictor, scaling), bins.finish()));
 
-          for (const auto& bin : bins.finish())
-            result_.reliability.push_back({run_labels_[e], predictor.name, dataset,
-                                           temperature_text(scaling, options_), bin});
-        }
+        for (const auto& bin : bins.finish())
+          result_.reliability.push_back(
+              {run_labels_[e], predictor->name, dataset, temperature_text(scaling, options_), bin});
+      }
   }
 
   // Members that are only computed for their mean would crowd the plot.

@@ -23,7 +23,7 @@ for program in "$folder"/bench_*; do
   refused "('x') for option '--threads' is invalid" "$program" --threads x
   refused "too many positional options" "$program" 1
 done
-[ "$count" = 8 ] || { echo "FAILED: found $count benchmarks in $folder, expected 8"; failures=$((failures + 1)); }
+[ "$count" = 7 ] || { echo "FAILED: found $count benchmarks in $folder, expected 7"; failures=$((failures + 1)); }
 refused "--precision: expected one of f32, tf32, bf16; found 'x'" "$folder/bench_head_step" --precision x
 refused "--precision with --device cpu: expected one of f32, found tf32" "$folder/bench_head_step" --precision tf32
 refused "--only: expected one of knn, mds, mds_fit; found 'nn'" "$folder/bench_neighbours" --only nn

@@ -11,9 +11,8 @@ namespace dissent::metrics {
 
 // Ranking metrics from consecutive pieces of the sorted scores, so that no process needs all
 // scores. Everything in a piece is an integer (ExactSum is one), and pieces are merged by adding
-// integers: any division of the scores into pieces gives the same bits.
-// src/evaluate/values/reduce.hpp makes the pieces of scores that are distributed over ranks;
-// ranking_values below takes all scores as one piece.
+// integers: any division of the scores into pieces gives the same bits. With all scores in one
+// process they are one piece (the second ranking_values below).
 
 /// Samples with one score.
 struct TieGroup {

@@ -116,9 +116,8 @@ class Pass {
       const auto x = needs_inputs ? set_.inputs(first, count) : at::Tensor();
       const auto labels = set_.labels(first, count);
       for (size_t e = 0; e < values_.size(); ++e) {
-        auto outputs =
+        const auto outputs =
             output_tasks[e].next(first, count, x, labels, plans_[e].units, plans_[e].features);
-        outputs.first_row = first;
         blocks[e].push_back(block_values(plans_[e], outputs, labels));
       }
       progress.update(first + count, "");

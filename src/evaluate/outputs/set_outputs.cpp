@@ -29,7 +29,7 @@ MemberOutputs select(const MemberOutputs& all, const std::vector<int64_t>& units
   // Features of [1, n, D] are those that all units share: there is nothing to select.
   const bool own = all.features.defined() && all.features.size(0) == all.logits.size(0);
   return {all.logits.index_select(0, order),
-          own ? all.features.index_select(0, order) : all.features, 0};
+          own ? all.features.index_select(0, order) : all.features, all.first_row};
 }
 
 }  // namespace
@@ -73,13 +73,22 @@ SetOutputs::SetOutputs(Communicator& comm, const LoadedEnsemble& ensemble, const
 
 MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x,
                                const std::vector<int64_t>& units, bool features) const {
-  if (needs_inputs(first)) {
-    // Without a cache, or before this shard is written, outputs are computed; rounded as the
-    // cache rounds, so that both ways give the same results.
-    const auto out = ensemble_.forward(x, units, features);
-    return cache_ ? cache_->rounded(out) : out;
-  }
+  // Without a cache, or before this shard is written, outputs are computed.
+  return needs_inputs(first) ? compute(first, x, units, features)
+                             : read_cache(first, count, x, units, features);
+}
 
+MemberOutputs SetOutputs::compute(int64_t first, const at::Tensor& x,
+                                  const std::vector<int64_t>& units, bool features) const {
+  // Rounded as the cache rounds, so that reading and computing give the same results.
+  auto out = ensemble_.forward(x, units, features);
+  if (cache_) out = cache_->rounded(std::move(out));
+  out.first_row = first;
+  return out;
+}
+
+MemberOutputs SetOutputs::read_cache(int64_t first, int64_t count, const at::Tensor& x,
+                                     const std::vector<int64_t>& units, bool features) const {
   // A cache may have a soup that this ensemble does not have: a unit of that number is then another
   // soup, and is computed.
   const int64_t usable = std::min(cache_->key().units, cached_units(ensemble_));
@@ -92,12 +101,13 @@ MemberOutputs SetOutputs::read(int64_t first, int64_t count, const at::Tensor& x
   MemberOutputs out =
       cached.empty() ? MemberOutputs{} : cache_->read(first, count, cached, features);
   if (!computed.empty()) {
-    const auto more = cache_->rounded(ensemble_.forward(inputs(), computed, features));
+    const auto more = compute(first, inputs(), computed, features);
     if (cached.empty()) return more;
     out.logits = at::cat({out.logits, more.logits});
     if (features && !shared) out.features = at::cat({out.features, more.features});
   }
   if (features && ensemble_.networks->features_are_inputs()) out.features = inputs().unsqueeze(0);
+  out.first_row = first;
   return out;
 }
 
@@ -113,9 +123,8 @@ MemberOutputs SetOutputs::Task::next(int64_t first, int64_t count, const at::Ten
   if (!writes_cache_) return outputs_.read(first, count, x, units, features);
 
   // The cache gets all of its units, whichever of them this pass needs.
-  const auto& ensemble = outputs_.ensemble_;
   const int64_t cached = outputs_.cache_->key().units;
-  auto all = outputs_.cache_->rounded(ensemble.forward(x, all_of(cached), true));
+  const auto all = outputs_.compute(first, x, all_of(cached), true);
   outputs_.cache_->write(all, labels);
 
   // Units that the cache does not hold come last: soups that were chosen later.
@@ -126,10 +135,11 @@ MemberOutputs SetOutputs::Task::next(int64_t first, int64_t count, const at::Ten
   std::vector<int64_t> written(units.begin(), units.end() - static_cast<int64_t>(later.size()));
 
   auto out = select(all, written);
-  const auto more = outputs_.cache_->rounded(ensemble.forward(x, later, features));
-  const bool own = features && !ensemble.networks->shared_features();
-  return {at::cat({out.logits, more.logits}),
-          own ? at::cat({out.features, more.features}) : out.features, 0};
+  const auto more = outputs_.compute(first, x, later, features);
+  out.logits = at::cat({out.logits, more.logits});
+  if (features && !outputs_.ensemble_.networks->shared_features())
+    out.features = at::cat({out.features, more.features});
+  return out;
 }
 
 void SetOutputs::Task::finish() {

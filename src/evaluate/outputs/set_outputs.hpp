@@ -57,6 +57,11 @@ class SetOutputs {
   };
 
  private:
+  MemberOutputs compute(int64_t first, const at::Tensor& x, const std::vector<int64_t>& units,
+                        bool features) const;
+  MemberOutputs read_cache(int64_t first, int64_t count, const at::Tensor& x,
+                           const std::vector<int64_t>& units, bool features) const;
+
   const LoadedEnsemble& ensemble_;
   const EvaluationSet& set_;
   OutputOptions options_;

@@ -82,10 +82,23 @@ class PairRows {
     // these rows by the empty run.
     for (const auto& [suffix, value] :
          {std::pair("", found.difference), {"_low", found.low}, {"_high", found.high}})
-      rows_.push_back({options_.experiment, "", "", 0, name_, members_, name_, set.name, "test",
-                       option_name(set.shift), score, metric + suffix,
-                       metrics::convention_name(options_.convention), "", value, n,
-                       options_.experiment});
+      rows_.push_back({.experiment = options_.experiment,
+                       .run = "",
+                       .config_hash = "",
+                       .seed = 0,
+                       .method = name_,
+                       .members = members_,
+                       .predictor = name_,
+                       .dataset = set.name,
+                       .split = "test",
+                       .shift = option_name(set.shift),
+                       .score = score,
+                       .metric = metric + suffix,
+                       .convention = metrics::convention_name(options_.convention),
+                       .fidelity = "",
+                       .value = value,
+                       .n = n,
+                       .evaluation = options_.experiment});
   }
   std::vector<ResultRow> take() { return std::move(rows_); }
 

@@ -37,28 +37,28 @@ Convention convention_of(const MetricValue& value, const EvaluateOptions& option
   return fixed ? Convention::kSklearn : options.convention;
 }
 
-// The columns of a row that are those of its training.
+// The result row of one value.
 ResultRow row_of(const RowContext& context, const std::string& predictor, const MetricValue& value,
                  const RowSet& set, Convention convention, const std::string& fidelity) {
   const auto& ensemble = context.ensemble;
-  return {ensemble.experiment,
-          ensemble.run,
-          ensemble.config_hash,
-          ensemble.seed,
-          ensemble.method,
-          ensemble.members(),
-          predictor,
-          set.name,
-          "test",
-          option_name(set.shift),
-          value.score,
-          value.metric,
-          metrics::convention_name(convention),
-          fidelity,
-          value.value,
-          value.n,
-          context.options.experiment,
-          ensemble.training_hash};
+  return {.experiment = ensemble.experiment,
+          .run = ensemble.run,
+          .config_hash = ensemble.config_hash,
+          .seed = ensemble.seed,
+          .method = ensemble.method,
+          .members = ensemble.members(),
+          .predictor = predictor,
+          .dataset = set.name,
+          .split = "test",
+          .shift = option_name(set.shift),
+          .score = value.score,
+          .metric = value.metric,
+          .convention = metrics::convention_name(convention),
+          .fidelity = fidelity,
+          .value = value.value,
+          .n = value.n,
+          .evaluation = context.options.experiment,
+          .training_hash = ensemble.training_hash};
 }
 
 // The metric values of each predictor, in the same order for predictors of the same kind.
@@ -67,7 +67,8 @@ using PredictorValues = std::map<std::string, std::vector<MetricValue>>;
 PredictorValues compute_values(const RowContext& context, const SetColumns& columns,
                                const SetColumns* id, const RowSet& set, bool labelled) {
   const auto has_score = [&](const Predictor& predictor, const PlannedScore& score) {
-    if (predictor.combined && score.mean_of_networks()) return true;
+    // Sub-ensembles have no scores that are means over their networks.
+    if (predictor.combined && score.mean_of_networks()) return !predictor.sub_ensemble;
     return columns.has(score_key(predictor, score));
   };
 
@@ -78,19 +79,14 @@ PredictorValues compute_values(const RowContext& context, const SetColumns& colu
     std::vector<MetricValue> values = {};
   };
   std::vector<Job> jobs;
-  const auto& sub_ensembles = context.predictors.sub_ensembles;
-  for (const auto* list :
-       {&context.predictors.combined, &context.predictors.networks, &sub_ensembles})
-    for (const auto& predictor : *list) {
-      if (labelled) jobs.push_back({&predictor, nullptr});
+  for (const auto* predictor : context.predictors.all()) {
+    if (labelled) jobs.push_back({predictor, nullptr});
 
-      // Without `id` this is the in-distribution set itself, or one that is not to be told apart.
-      if (!id) continue;
-      for (const auto& score : context.choices.scores) {
-        const bool no_networks = list == &sub_ensembles && score.mean_of_networks();
-        if (!no_networks && has_score(predictor, score)) jobs.push_back({&predictor, &score});
-      }
-    }
+    // Without `id` this is the in-distribution set itself, or one that is not to be told apart.
+    if (!id) continue;
+    for (const auto& score : context.choices.scores)
+      if (has_score(*predictor, score)) jobs.push_back({predictor, &score});
+  }
 
   parallel_tasks(static_cast<int64_t>(jobs.size()), [&](int64_t j) {
     auto& job = jobs[j];

@@ -70,9 +70,8 @@ CalibratorMap fit_calibrators(Communicator& comm, const std::vector<LoadedEnsemb
 
   // Every predictor that is reported has a calibration of its own; sub-ensembles have none.
   std::vector<FitRequest> requests;
-  for (const auto* list : {&predictors.combined, &predictors.networks})
-    for (const auto& predictor : *list)
-      for (const auto& target : targets) requests.push_back({e, predictor, target});
+  for (const auto* predictor : predictors.without_sub_ensembles())
+    for (const auto& target : targets) requests.push_back({e, *predictor, target});
   std::vector<FittedStates> states(ensembles.size());
   fit_states(comm, ensembles, requests, {nullptr, &set}, config, states);
 

@@ -10,7 +10,7 @@ namespace {
 struct TargetName {
   const Predictor& predictor;
   std::string operator()(const PostprocessorFit& fit) const {
-    const bool means = reads_mean_probabilities(fit, predictor);
+    const bool means = reads_mean_probabilities(fit.form, predictor);
     return fit.post->name + (means ? ":mean_probabilities" : "");
   }
   std::string operator()(const ShapingFit& fit) const { return option_name(fit.shaping) + "+"; }
@@ -31,8 +31,8 @@ struct TargetOptions {
 
 }  // namespace
 
-bool reads_mean_probabilities(const PostprocessorFit& fit, const Predictor& predictor) {
-  return predictor.combined && fit.form == ScoreForm::kMeanProbabilities;
+bool reads_mean_probabilities(ScoreForm form, const Predictor& predictor) {
+  return predictor.combined && form == ScoreForm::kMeanProbabilities;
 }
 
 std::string options_text(const scores::PostprocessorInfo& post, std::any options) {

@@ -41,8 +41,9 @@ struct FitRequest {
   FitTarget target;
 };
 
-/// Whether a post-processor reads the log of the mean probabilities of this predictor's networks.
-bool reads_mean_probabilities(const PostprocessorFit& fit, const Predictor& predictor);
+/// Whether a post-processor in this form reads the log of the mean probabilities of this
+/// predictor's networks.
+bool reads_mean_probabilities(ScoreForm form, const Predictor& predictor);
 
 /// Options of a post-processor as TOML, without those of Scope::kExecution: "gamma = 0.1, m = 100".
 std::string options_text(const scores::PostprocessorInfo& post, std::any options);

@@ -76,7 +76,7 @@ FitInputs inputs_of(const FitTarget& target) {
 // Whether the logits of a request are the log of mean probabilities.
 bool reads_mean_probabilities(const FitRequest& request) {
   const auto* fit = std::get_if<PostprocessorFit>(&request.target);
-  return fit && reads_mean_probabilities(*fit, request.predictor);
+  return fit && reads_mean_probabilities(fit->form, request.predictor);
 }
 
 // The outputs of one predictor on a whole set: features [N, D] of a single network, logits [N, C]
@@ -85,31 +85,37 @@ struct WholeOutputs {
   at::Tensor features, logits, labels;
 };
 
+// What is read beside the labels.
+struct WholeRequest {
+  bool features = false, logits = false;
+  bool mean_probabilities = false;  // the log of these instead of the predictor's own logits
+};
+
 WholeOutputs whole_outputs(const SetOutputs& outputs, const EvaluationSet& set,
-                           const Predictor& predictor, bool features, bool logits,
-                           const EvaluateOptions& options, bool mean_probabilities = false) {
+                           const Predictor& predictor, WholeRequest request,
+                           const EvaluateOptions& options) {
   WholeOutputs whole;
   whole.labels = set.labels(0, set.rows());
-  if (!features && !logits) return whole;
+  if (!request.features && !request.logits) return whole;
   for (int64_t first = 0; first < set.rows(); first += options.block_rows) {
     throw_if_stopped();
     const int64_t count = std::min(options.block_rows, set.rows() - first);
 
     // Blocks of the size with which caches are written, so none crosses a shard.
     const auto x = outputs.needs_inputs(first) ? set.inputs(first, count) : at::Tensor();
-    const auto block = outputs.read(first, count, x, predictor.units, features);
-    if (features) {
+    const auto block = outputs.read(first, count, x, predictor.units, request.features);
+    if (request.features) {
       // The width of features and logits is known after the first block; f32, as networks give
       // them.
       if (first == 0) whole.features = at::empty({set.rows(), block.features.size(2)}, at::kFloat);
       whole.features.narrow(0, first, count).copy_(block.features[0]);
     }
 
-    if (!logits) continue;
+    if (!request.logits) continue;
     if (first == 0) whole.logits = at::empty({set.rows(), block.logits.size(2)}, at::kFloat);
     whole.logits.narrow(0, first, count)
-        .copy_(mean_probabilities ? scores::log_mean_probabilities(block.logits)
-                                  : output_logits(block.logits, predictor, options));
+        .copy_(request.mean_probabilities ? scores::log_mean_probabilities(block.logits)
+                                          : output_logits(block.logits, predictor, options));
   }
   return whole;
 }
@@ -156,7 +162,8 @@ class PredictorOutputs {
     // whole_outputs() holds the features of one network, so networks are read one after another.
     for (const int64_t unit : predictor.units)
       all.push_back(whole_outputs(*validation_outputs_, *sets_.validation,
-                                  {ensemble_.unit_name(unit), {unit}, false}, true, false, options_)
+                                  {ensemble_.unit_name(unit), {unit}, false}, {.features = true},
+                                  options_)
                         .features);
     return at::stack(all);
   }
@@ -170,19 +177,20 @@ class PredictorOutputs {
     const bool more_features = inputs.features && !known.features.defined();
     const bool more_logits = inputs.logits && !means && !known.logits.defined();
     if (more_features || more_logits || !known.labels.defined()) {
-      const auto read =
-          whole_outputs(outputs, rows, request.predictor, more_features, more_logits, options_);
+      const auto read = whole_outputs(outputs, rows, request.predictor,
+                                      {.features = more_features, .logits = more_logits}, options_);
       if (more_features) known.features = read.features;
       if (more_logits) known.logits = read.logits;
       known.labels = read.labels;
     }
 
     if (inputs.features) set.features = known.features;
-    if (inputs.logits)
-      set.logits =
-          means
-              ? whole_outputs(outputs, rows, request.predictor, false, true, options_, true).logits
-              : known.logits;
+    if (means)
+      set.logits = whole_outputs(outputs, rows, request.predictor,
+                                 {.logits = true, .mean_probabilities = true}, options_)
+                       .logits;
+    else if (inputs.logits)
+      set.logits = known.logits;
     set.labels = known.labels;
   }
 
@@ -334,13 +342,12 @@ std::vector<FitRequest> fit_requests(size_t ensemble, const PredictorSet& predic
   std::vector<FitRequest> requests;
 
   // Sub-ensembles have only scores that need no fit (column_plan).
-  for (const auto* list : {&predictors.combined, &predictors.networks})
-    for (const auto& predictor : *list)
-      for (const auto& score : scores) {
-        const auto target = score.fit_target();
-        if (target && score.has_column(predictor))
-          requests.push_back({ensemble, predictor, *target});
-      }
+  for (const auto* predictor : predictors.without_sub_ensembles())
+    for (const auto& score : scores) {
+      const auto target = score.fit_target();
+      if (target && score.has_column(*predictor))
+        requests.push_back({ensemble, *predictor, *target});
+    }
   return requests;
 }
 

@@ -57,6 +57,19 @@ std::vector<std::vector<int64_t>> subsets_of(int64_t members, int64_t size, int6
 
 }  // namespace
 
+std::vector<const Predictor*> PredictorSet::all() const {
+  auto predictors = without_sub_ensembles();
+  for (const auto& predictor : sub_ensembles) predictors.push_back(&predictor);
+  return predictors;
+}
+
+std::vector<const Predictor*> PredictorSet::without_sub_ensembles() const {
+  std::vector<const Predictor*> predictors;
+  for (const auto* list : {&combined, &networks})
+    for (const auto& predictor : *list) predictors.push_back(&predictor);
+  return predictors;
+}
+
 PredictorSet predictors_of(const LoadedEnsemble& ensemble, const std::vector<PlannedScore>& scores,
                            const std::vector<int64_t>& greedy_members,
                            const EvaluateOptions& options) {
@@ -96,7 +109,7 @@ PredictorSet predictors_of(const LoadedEnsemble& ensemble, const std::vector<Pla
     int64_t number = 0;
     for (auto& subset : subsets_of(ensemble.members(), size, options.sub_ensembles))
       predictors.sub_ensembles.push_back(
-          {fmt::format("size:{}:{}", size, number++), std::move(subset), true});
+          {fmt::format("size:{}:{}", size, number++), std::move(subset), true, true});
   }
   return predictors;
 }

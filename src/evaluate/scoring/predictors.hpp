@@ -15,6 +15,7 @@ struct Predictor {
   std::string name;            ///< "ensemble", "member:3", "soup", "greedy", "size:2:0"
   std::vector<int64_t> units;  ///< of the ensemble, ascending
   bool combined = false;       ///< whether the outputs of several networks are combined
+  bool sub_ensemble = false;   ///< whether it is one of PredictorSet::sub_ensembles
 };
 
 /// The predictors of one ensemble that an evaluation computes.
@@ -22,6 +23,10 @@ struct PredictorSet {
   std::vector<Predictor> combined;       ///< "ensemble", "greedy"
   std::vector<Predictor> networks;       ///< soups, and members if they are needed
   std::vector<Predictor> sub_ensembles;  ///< of evaluate.sub_ensembles: "size:2:0", ..
+  /// The elements of all lists, in this order; they are not copied.
+  std::vector<const Predictor*> all() const;
+  /// The same for `combined` and `networks`.
+  std::vector<const Predictor*> without_sub_ensembles() const;
 };
 
 /// The predictors that these options and scores need; greedy_members: those chosen on validation,

@@ -65,14 +65,13 @@ at::Tensor features_of(const MemberOutputs& outputs, const std::vector<int64_t>&
   return shared ? outputs.features : unit_rows(outputs.features, units, predictor.units);
 }
 
-ColumnGroup postprocessor_column(const ColumnPlan& plan, const Predictor& predictor,
+ColumnGroup postprocessor_column(const std::vector<int64_t>& units, const Predictor& predictor,
                                  const PlannedScore& score, const FittedStates& states,
                                  const EvaluateOptions& options) {
   // Captured by value: the functions of a plan outlive the plan's inputs.
   const auto state = find_state(states, predictor, score);
-  const bool means = predictor.combined && score.form == ScoreForm::kMeanProbabilities;
-  const auto values = [=, units = plan.units, post = score.post](const MemberOutputs& outputs,
-                                                                 const at::Tensor&) {
+  const bool means = reads_mean_probabilities(score.form, predictor);
+  const auto values = [=, post = score.post](const MemberOutputs& outputs, const at::Tensor&) {
     const auto logits = unit_rows(outputs.logits, units, predictor.units);
     const auto z =
         means ? scores::log_mean_probabilities(logits) : output_logits(logits, predictor, options);
@@ -84,17 +83,22 @@ ColumnGroup postprocessor_column(const ColumnPlan& plan, const Predictor& predic
   return {{score_key(predictor, score)}, values, score.post->wide};
 }
 
-scores::ScoreFunction score_function(const PlannedScore& score, const EvaluateOptions& options) {
-  const bool released =
-      options.convention == metrics::Convention::kSed && score.info->released_function;
-  return released ? score.info->released_function : score.info->function;
+// Whether a score of ensembles is computed as SED's release computes it, not by its usual
+// definition.
+bool has_released_definition(const scores::ScoreInfo& info, const EvaluateOptions& options) {
+  return options.convention == metrics::Convention::kSed && info.released_function;
 }
 
-ColumnGroup ensemble_score_column(const ColumnPlan& plan, const Predictor& predictor,
+scores::ScoreFunction score_function(const scores::ScoreInfo& info,
+                                     const EvaluateOptions& options) {
+  return has_released_definition(info, options) ? info.released_function : info.function;
+}
+
+ColumnGroup ensemble_score_column(const std::vector<int64_t>& units, const Predictor& predictor,
                                   const PlannedScore& score, const EvaluateOptions& options,
                                   std::optional<double> temperature) {
   const double divisor = temperature.value_or(1);
-  const auto values = [=, units = plan.units, function = score_function(score, options)](
+  const auto values = [=, function = score_function(*score.info, options)](
                           const MemberOutputs& outputs, const at::Tensor&) {
     const auto logits = unit_rows(outputs.logits, units, predictor.units);
     return function(divisor == 1 ? logits : logits / divisor, scores::InputKind::kLogits)
@@ -103,7 +107,7 @@ ColumnGroup ensemble_score_column(const ColumnPlan& plan, const Predictor& predi
   return {{score_key(predictor, score)}, values};
 }
 
-ColumnGroup shaped_score_column(const LoadedEnsemble& ensemble, const ColumnPlan& plan,
+ColumnGroup shaped_score_column(const LoadedEnsemble& ensemble, const std::vector<int64_t>& units,
                                 const Predictor& predictor, const PlannedScore& score,
                                 const FittedStates& states, const EvaluateOptions& options) {
   // Only ReAct has a fitted state; the others depend on each sample alone.
@@ -111,7 +115,7 @@ ColumnGroup shaped_score_column(const LoadedEnsemble& ensemble, const ColumnPlan
       score.shaping == Shaping::kReact ? find_state(states, predictor, score) : scores::State();
   std::vector<scores::LinearHead> heads;
   for (const int64_t unit : predictor.units) heads.push_back(ensemble.head(unit));
-  const auto values = [=, units = plan.units, function = score_function(score, options)](
+  const auto values = [=, function = score_function(*score.info, options)](
                           const MemberOutputs& outputs, const at::Tensor&) {
     const auto features = features_of(outputs, units, predictor);
     return function(shaped_logits(score, features, heads, state), scores::InputKind::kLogits)
@@ -219,12 +223,10 @@ at::Tensor shaped_logits(const PlannedScore& score, const at::Tensor& features,
 
 bool is_fused(const PlannedScore& score, const EvaluateOptions& options) {
   if (!score.info || score.shaping != Shaping::kNone) return false;
-  const bool released =
-      options.convention == metrics::Convention::kSed && score.info->released_function;
-  return !released && is_fused(*score.info);
+  return !has_released_definition(*score.info, options) && is_fused(*score.info);
 }
 
-ColumnGroup fused_columns(const ColumnPlan& plan, const Predictor& predictor,
+ColumnGroup fused_columns(const std::vector<int64_t>& units, const Predictor& predictor,
                           const std::vector<const PlannedScore*>& scores,
                           std::optional<double> temperature) {
   ColumnGroup group;
@@ -236,21 +238,21 @@ ColumnGroup fused_columns(const ColumnPlan& plan, const Predictor& predictor,
 
   // The kernel divides the rows among all threads itself.
   group.uses_all_threads = true;
-  group.values = [=, units = plan.units](const MemberOutputs& outputs, const at::Tensor&) {
+  group.values = [=](const MemberOutputs& outputs, const at::Tensor&) {
     return fused_scores(unit_rows(outputs.logits, units, predictor.units), infos,
                         temperature.value_or(1));
   };
   return group;
 }
 
-ColumnGroup score_column(const LoadedEnsemble& ensemble, const ColumnPlan& plan,
+ColumnGroup score_column(const LoadedEnsemble& ensemble, const std::vector<int64_t>& units,
                          const Predictor& predictor, const PlannedScore& score,
                          const FittedStates& states, const EvaluateOptions& options,
                          std::optional<double> temperature) {
-  if (score.post) return postprocessor_column(plan, predictor, score, states, options);
+  if (score.post) return postprocessor_column(units, predictor, score, states, options);
   if (score.shaping == Shaping::kNone)
-    return ensemble_score_column(plan, predictor, score, options, temperature);
-  return shaped_score_column(ensemble, plan, predictor, score, states, options);
+    return ensemble_score_column(units, predictor, score, options, temperature);
+  return shaped_score_column(ensemble, units, predictor, score, states, options);
 }
 
 }  // namespace dissent

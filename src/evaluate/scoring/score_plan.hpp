@@ -3,6 +3,7 @@
 #include <dissent/scores/registry.hpp>
 
 #include <any>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -55,7 +56,8 @@ at::Tensor shaped_logits(const PlannedScore& score, const at::Tensor& features,
                          const std::vector<scores::LinearHead>& heads, const scores::State& state);
 
 /// The columns of all of these scores from one pass over the logits (fused_scores.hpp).
-ColumnGroup fused_columns(const ColumnPlan& plan, const Predictor& predictor,
+/// units: of the pass.
+ColumnGroup fused_columns(const std::vector<int64_t>& units, const Predictor& predictor,
                           const std::vector<const PlannedScore*>& scores,
                           std::optional<double> temperature);
 /// Whether a score is computed in that pass: a score of ensembles, of unchanged features, with its
@@ -63,8 +65,8 @@ ColumnGroup fused_columns(const ColumnPlan& plan, const Predictor& predictor,
 bool is_fused(const PlannedScore& score, const EvaluateOptions& options);
 
 /// The column of one score of one predictor (PlannedScore::has_column). temperature: of the
-/// predictor, if scores read logits divided by it.
-ColumnGroup score_column(const LoadedEnsemble& ensemble, const ColumnPlan& plan,
+/// predictor, if scores read logits divided by it. units: of the pass.
+ColumnGroup score_column(const LoadedEnsemble& ensemble, const std::vector<int64_t>& units,
                          const Predictor& predictor, const PlannedScore& score,
                          const FittedStates& states, const EvaluateOptions& options,
                          std::optional<double> temperature);

@@ -150,7 +150,7 @@ bool is_ranking_metric(const metrics::MetricInfo& metric) {
   return metric.needs_input(metrics::MetricNeed::kOodScores);
 }
 
-ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
+ColumnGroup label_columns(const std::vector<int64_t>& units, const Predictor& predictor,
                           const EvaluateOptions& options, const Calibrators& calibrators) {
   // A column exists only for what some metric needs: columns take memory, and are gathered from
   // all ranks.
@@ -177,7 +177,7 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
     add_key(ColumnKind::kSetSize, Scaling::kNone);
   }
 
-  group.values = [=, units = plan.units](const MemberOutputs& outputs, const at::Tensor& labels) {
+  group.values = [=](const MemberOutputs& outputs, const at::Tensor& labels) {
     // Predictions are those of the unscaled output: neither scaling is applied to them.
     const auto z =
         output_logits(unit_rows(outputs.logits, units, predictor.units), predictor, options);
@@ -208,13 +208,12 @@ ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
   return group;
 }
 
-ColumnGroup subset_columns(const ColumnPlan& plan, const Predictor& predictor,
+ColumnGroup subset_columns(const std::vector<int64_t>& units, const Predictor& predictor,
                            const EvaluateOptions& options, const EvaluateSet& set) {
   const auto& subset = scores::imagenet_subset(set.classes);
   const bool released = options.convention == Convention::kSed;
   const bool all_labels = set.labels == LabelNumbers::kAll;
-  const auto values = [=, &subset, units = plan.units](const MemberOutputs& outputs,
-                                                       const at::Tensor& labels) {
+  const auto values = [=, &subset](const MemberOutputs& outputs, const at::Tensor& labels) {
     const auto logits = unit_rows(outputs.logits, units, predictor.units);
     // SED's release averages the subset outputs of the members; else the subset of the combined
     // output is taken.

@@ -29,11 +29,11 @@ metrics::Reliability empty_bins(const EvaluateOptions& options);
 double mean_over_rows(const at::Tensor& values, const EvaluateOptions& options);
 
 /// Columns for metrics of labels: kCorrect, kNll, kBrier, kConfidence (the last three again after
-/// temperature and vector scaling), kCovered and kSetSize of conformal sets.
-ColumnGroup label_columns(const ColumnPlan& plan, const Predictor& predictor,
+/// temperature and vector scaling), kCovered and kSetSize of conformal sets. units: of the pass.
+ColumnGroup label_columns(const std::vector<int64_t>& units, const Predictor& predictor,
                           const EvaluateOptions& options, const Calibrators& calibrators);
 /// Only kCorrect, on a set with some of the classes.
-ColumnGroup subset_columns(const ColumnPlan& plan, const Predictor& predictor,
+ColumnGroup subset_columns(const std::vector<int64_t>& units, const Predictor& predictor,
                            const EvaluateOptions& options, const EvaluateSet& set);
 
 /// Whether a metric is computed from one predictor's logits and labels.

@@ -210,8 +210,7 @@ TEST(LabelValues, AreThoseOfTheLibraryUnderEveryConvention) {
   Predictor single;
   single.name = "member:0";
   single.units = {0};
-  ColumnPlan plan;
-  plan.units = {0};
+  const std::vector<int64_t> units{0};
   // Sharp, so that some confidences are 1 in f32; all right in the second.
   const auto drawn = (uniform({kComparedRows, kComparedClasses}, 9) * 8).to(at::kFloat),
              right = (at::one_hot(labels, kComparedClasses) * 40).to(at::kFloat);
@@ -227,9 +226,9 @@ TEST(LabelValues, AreThoseOfTheLibraryUnderEveryConvention) {
             metric.name != "ece_equal_mass" && metric.name != "aurc")
           options.metrics.push_back(metric.name);
       auto columns =
-          in_blocks(label_columns(plan, single, options, {}), logits.unsqueeze(0), labels);
+          in_blocks(label_columns(units, single, options, {}), logits.unsqueeze(0), labels);
       ClasswiseErrors classwise(kComparedClasses, options);
-      in_blocks(classwise.group(plan.units, single, {}), logits.unsqueeze(0), labels);
+      in_blocks(classwise.group(units, single, {}), logits.unsqueeze(0), labels);
       classwise.finish(*self, columns);
       metrics::Classification library(kComparedClasses);
       for (int64_t first = 0; first < kComparedRows; first += options.batch_rows) {
