@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/grid.hpp"
+#include "core/divide_up.hpp"
 #include "core/progress_bar.hpp"
 #include "train/run/epoch_record.hpp"
 #include "train/run/heartbeat.hpp"
@@ -54,7 +55,7 @@ struct ValidationBlock {
 struct ValidationPlan {
   int64_t rows = 0;
   int64_t block_rows = 1;
-  int64_t blocks() const { return (rows + block_rows - 1) / block_rows; }
+  int64_t blocks() const { return divide_up(rows, block_rows); }
 };
 
 /// What a trace file states about an engine.
