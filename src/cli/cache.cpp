@@ -110,7 +110,7 @@ void check_cache_config(const CacheConfig& config) {
   const bool network = config.trunk.is_network();
   DISSENT_CHECK(!network || config.trunk.precision != ComputePrecision::kTf32 ||
                     config.runtime.device != DeviceChoice::kCpu,
-                kUsage, "trunk.precision = {}", kTf32OnCpu);
+                kUsage, "trunk.precision = {}", needs_gpu_text(config.trunk.precision));
 
   // Several passes are stored so that a training sees different draws of one image in each epoch.
   // They need something random: a transform that draws, or a synthetic set.

@@ -16,6 +16,7 @@
 #include "cli/schemas.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
+#include "data/options.hpp"
 #include "data/transforms/transform.hpp"
 #include "evaluate/evaluator.hpp"
 #include "evaluate/results/printed_table.hpp"
@@ -133,7 +134,7 @@ void check_evaluate(const CommandLine&, const config::Document& document, Files&
   // Names first, then each input file, and last what needs several of them together.
   const auto c = read_evaluate_config(document).config;
   const auto& evaluate = c.evaluate;
-  if (evaluate.transform != "auto") find_transform(evaluate.transform);
+  if (evaluate.transform != kAutoTransform) find_transform(evaluate.transform);
   for (const auto& path : evaluate.runs) {
     files.reads("evaluate.runs", path);
     files.for_each_planned_run(path, [&](const std::string& run, const config::Document& training) {

@@ -14,6 +14,7 @@
 #include "storage/feature_cache.hpp"
 #include "storage/h5.hpp"
 #include "storage/results.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -111,8 +112,8 @@ void inspect(const std::string& path, bool verify, bool show_config) {
   DISSENT_CHECK(fs::exists(path), kData, "{}: expected a file or folder, found nothing", path);
 
   // A folder is a run if it has a checkpoint, else a cache.
-  if (fs::is_directory(path) && fs::exists(path + "/checkpoint.h5"))
-    return inspect_checkpoint(path + "/checkpoint.h5", verify, show_config);
+  if (fs::is_directory(path) && fs::exists(path + "/" + kCheckpointFile))
+    return inspect_checkpoint(path + "/" + kCheckpointFile, verify, show_config);
   if (fs::is_directory(path)) return inspect_cache(path, verify);
   if (fs::path(path).extension() == ".csv") return inspect_results(path);
 

@@ -23,6 +23,7 @@
 #include "core/process.hpp"
 #include "core/program_paths.hpp"
 #include "core/standard_output.hpp"
+#include "core/wandb_mode.hpp"
 #include "jobs/execute.hpp"
 #include "jobs/import.hpp"
 #include "jobs/local.hpp"
@@ -303,10 +304,9 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
 // checks it.
 void export_logging(const CommandLine& line) {
   if (const auto mode = line.get<std::string>("wandb"); !mode.empty()) {
-    const std::vector<std::string> modes{"auto", "off", "online", "offline"};
-    const auto near = nearest(mode, modes);
-    DISSENT_CHECK(std::find(modes.begin(), modes.end(), mode) != modes.end(), kUsage,
-                  "--wandb: expected one of {}, found '{}'{}", fmt::join(modes, ", "), mode,
+    const auto near = nearest(mode, name_list(kWandbModes));
+    DISSENT_CHECK(value_in(kWandbModes, mode), kUsage, "--wandb: expected one of {}, found '{}'{}",
+                  names_in(kWandbModes), mode,
                   near ? fmt::format("; did you mean '{}'?", *near) : "");
     setenv("DISSENT_WANDB", mode.c_str(), 1);
   }

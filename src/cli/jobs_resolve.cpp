@@ -16,6 +16,7 @@
 #include "cli/verb.hpp"
 #include "config/read.hpp"
 #include "config/resolved.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -76,9 +77,9 @@ void add_run_files(const config::DescribedConfig& config, bool images,
                                 : !text_of(config, "data", "validation").empty();
   for (const auto& run : out.runs) {
     out.writes.push_back({run, false});
-    for (const char* file : {"checkpoint.h5", "config.toml", "provenance.json", "train.csv"})
+    for (const char* file : {kCheckpointFile, kConfigFile, kProvenanceFile, kTrainLogFile})
       out.writes.push_back({run + "/" + file, false});
-    if (validates) out.writes.push_back({run + "/best.h5", false});
+    if (validates) out.writes.push_back({run + "/" + kBestFile, false});
   }
 }
 
@@ -107,10 +108,6 @@ std::vector<jobs::Written> outputs_of(const std::string& name, const std::string
   }
   return out;
 }
-
-}  // namespace
-
-namespace {
 
 // Reads one row for job_resolver.
 class RowResolver {

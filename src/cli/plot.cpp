@@ -17,6 +17,7 @@
 #include "report/event_file.hpp"
 #include "report/plots.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -122,7 +123,7 @@ void saliency(const CommandLine& line, const Texts& files, DrawSaliency draw) {
   draw(files[0], images, line.get<int64_t>("members"), canvas_of(line, 6.8, 4));
 }
 
-bool is_run(const std::string& path) { return path_exists(path + "/train.csv"); }
+bool is_run(const std::string& path) { return path_exists(path + "/" + kTrainLogFile); }
 
 // The arguments behind the kind. --results takes all arguments up to the next option, so run
 // folders among them are added.
@@ -153,9 +154,7 @@ constexpr EnumName<Drawing> kDrawings[] = {
 
 Drawing drawing_of(const CommandLine& line) {
   const auto& word = line.positional()[0];
-  Texts names;
-  for (const auto& entry : kDrawings) names.emplace_back(entry.name);
-  const auto near = nearest(word, names);
+  const auto near = nearest(word, name_list(kDrawings));
   const auto drawing = value_in(kDrawings, word);
   DISSENT_CHECK(drawing, kUsage, "plot: kind: expected one of {}, found '{}'{}",
                 names_in(kDrawings), word, near ? fmt::format("; did you mean '{}'?", *near) : "");

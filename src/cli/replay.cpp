@@ -18,11 +18,13 @@
 
 #include "build_info.hpp"
 #include "cli/compute.hpp"
+#include "core/enum_names.hpp"
 #include "core/process.hpp"
 #include "core/program_paths.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
 #include "storage/csv.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -38,9 +40,9 @@ struct Record {
 };
 
 Record read_record(const std::string& folder) {
-  Record record{folder, folder + "/config.toml", {}, 1, 1, 1, ""};
+  Record record{folder, folder + "/" + kConfigFile, {}, 1, 1, 1, ""};
   try {
-    record.provenance = nlohmann::json::parse(read_text(folder + "/provenance.json"));
+    record.provenance = nlohmann::json::parse(read_text(folder + "/" + kProvenanceFile));
     record.members = record.provenance.at("grid").at("members");
     record.data = record.provenance.at("grid").at("data");
 
@@ -50,11 +52,11 @@ Record read_record(const std::string& folder) {
     record.device = record.provenance.at("device");
 
     // An interrupted run has no result to compare with.
-    DISSENT_CHECK(record.provenance.at("state") == "finished", kData,
-                  "{}: expected a finished run, found state {}", folder,
-                  record.provenance.at("state").get<std::string>());
+    const auto state = record.provenance.at("state").get<std::string>();
+    DISSENT_CHECK(value_in(kRunStatusNames, state) == RunStatus::kFinished, kData,
+                  "{}: expected a finished run, found state {}", folder, state);
   } catch (const nlohmann::json::exception& error) {
-    DISSENT_FAIL(kData, "{}/provenance.json: {}", folder, error.what());
+    DISSENT_FAIL(kData, "{}/{}: {}", folder, kProvenanceFile, error.what());
   }
   return record;
 }
@@ -202,7 +204,7 @@ std::vector<std::string> train_command(const Record& record, const CommandLine& 
 // The run folder below `output`: the only one with a checkpoint.
 std::string run_folder_in(const std::string& output) {
   for (const auto& entry : fs::recursive_directory_iterator(output))
-    if (entry.path().filename() == "checkpoint.h5") return entry.path().parent_path().string();
+    if (entry.path().filename() == kCheckpointFile) return entry.path().parent_path().string();
   DISSENT_FAIL(kData, "{}: expected a checkpoint of the training, found none", output);
 }
 
@@ -219,18 +221,20 @@ int compare(const Record& record, const std::string& again, double tolerance) {
   comparison.compare("data", record.provenance.value("caches", ""),
                      now.provenance.value("caches", ""));
 
-  compare_checkpoints(record.folder + "/checkpoint.h5", again + "/checkpoint.h5", comparison);
+  compare_checkpoints(record.folder + "/" + kCheckpointFile, again + "/" + kCheckpointFile,
+                      comparison);
   comparison.begin("");
-  compare_logs(record.folder + "/train.csv", again + "/train.csv", tolerance, comparison);
+  compare_logs(record.folder + "/" + kTrainLogFile, again + "/" + kTrainLogFile, tolerance,
+               comparison);
 
   // best.h5 exists only with a validation set.
-  comparison.begin("best.h5: ");
-  const bool best_before = path_exists(record.folder + "/best.h5"),
-             best_now = path_exists(again + "/best.h5");
+  comparison.begin(fmt::format("{}: ", kBestFile));
+  const bool best_before = path_exists(record.folder + "/" + kBestFile),
+             best_now = path_exists(again + "/" + kBestFile);
   if (best_before != best_now)
     comparison.note(best_before ? "exists before, not now" : "exists now, not before");
   if (best_before && best_now)
-    compare_checkpoints(record.folder + "/best.h5", again + "/best.h5", comparison);
+    compare_checkpoints(record.folder + "/" + kBestFile, again + "/" + kBestFile, comparison);
 
   if (comparison.count() == 0) {
     fmt::print("  identical{}\n", comparison.worst() > 0 ? fmt::format(": differences up to {:.3g}",

@@ -23,6 +23,7 @@
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
+#include "storage/run_folder.hpp"
 #include "train/config/head_config.hpp"
 #include "train/heads/head_engine.hpp"
 #include "train/images/image_engine.hpp"
@@ -38,7 +39,7 @@ enum class Found { kNothing, kUnfinished, kFinished };
 
 // Finds an earlier run in the folder. One of another configuration is an error.
 Found find_run(const RunContext& context, int64_t epochs, const config::Schema& schema) {
-  const std::string path = context.folder + "/checkpoint.h5";
+  const std::string path = context.folder + "/" + kCheckpointFile;
   if (!fs::exists(path)) return Found::kNothing;
   const CheckpointReader file(path);
 
@@ -57,7 +58,7 @@ Found find_run(const RunContext& context, int64_t epochs, const config::Schema& 
 // Verifies the files of a finished run: exit code 0 means that they are valid, even if there was
 // nothing left to train.
 void verify_finished(const std::string& folder) {
-  for (const char* name : {"checkpoint.h5", "best.h5"}) {
+  for (const char* name : {kCheckpointFile, kBestFile}) {
     const std::string path = fmt::format("{}/{}", folder, name);
     if (!fs::exists(path)) continue;
 
@@ -90,7 +91,7 @@ struct Flags {
 // Like find_run, for --again: a run of another configuration, or one that cannot be read, is the
 // rest of an earlier --again and is replaced.
 Found find_begun_again(const RunContext& context, int64_t epochs) {
-  const std::string path = context.folder + "/checkpoint.h5";
+  const std::string path = context.folder + "/" + kCheckpointFile;
   if (!fs::exists(path)) return Found::kNothing;
   try {
     const CheckpointReader file(path);
@@ -161,9 +162,10 @@ bool train_run(const Config& config, const config::Schema& schema, Data& data, G
   Provenance provenance(*grid.run, grid.shape, context, data.identity, found == Found::kUnfinished);
   agree(*grid.run, [&] {
     if (grid.run->rank() != 0) return;
-    if (found == Found::kNothing) remove_file(context.folder + "/trace.h5");  // of an earlier run
-    atomic_write_text(context.folder + "/config.toml", config::to_toml(schema));
-    provenance.write("running");
+    if (found == Found::kNothing)
+      remove_file(context.folder + "/" + kTraceFile);  // of an earlier run
+    atomic_write_text(context.folder + "/" + kConfigFile, config::to_toml(schema));
+    provenance.write(RunStatus::kRunning);
     flags.live->begin(context, found == Found::kUnfinished, flags.force);
   });
 
@@ -177,7 +179,8 @@ bool train_run(const Config& config, const config::Schema& schema, Data& data, G
     return trainer.train(found == Found::kUnfinished);
   });
   agree(*grid.run, [&] {
-    if (grid.run->rank() == 0) provenance.write(finished ? "finished" : "stopped");
+    if (grid.run->rank() == 0)
+      provenance.write(finished ? RunStatus::kFinished : RunStatus::kStopped);
   });
 
   spdlog::info("event={} folder={} config_hash={}", finished ? "run_finished" : "run_stopped",

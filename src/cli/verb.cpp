@@ -10,6 +10,7 @@
 #include "build_info.hpp"
 #include "cli/exit_codes.hpp"
 #include "core/options.hpp"
+#include "jobs/execute.hpp"
 
 namespace dissent::cli {
 namespace {
@@ -379,7 +380,9 @@ CommandLine jobs_line() {
               "this file")
       .option("list", text(""), "exec: the list of jobs")
       .flag("command", "exec: run the command after a second --, which is not a job of a sheet")
-      .option("grace", po::value<double>()->default_value(100, "100"),
+      .option("grace",
+              po::value<double>()->default_value(jobs::kDefaultGraceS,
+                                                 fmt::format("{}", jobs::kDefaultGraceS)),
               "exec: seconds to wait for a checkpoint before the job is queued again without one");
   return line;
 }

@@ -1,8 +1,11 @@
 #pragma once
+#include <dissent/error.hpp>
+
 #include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace dissent {
 
@@ -30,6 +33,14 @@ constexpr std::optional<Enum> value_in(const EnumName<Enum> (&table)[N], std::st
   return std::nullopt;
 }
 
+/// The words, in the order of the table.
+template <class Enum, size_t N>
+std::vector<std::string> name_list(const EnumName<Enum> (&table)[N]) {
+  std::vector<std::string> names;
+  for (const auto& entry : table) names.emplace_back(entry.name);
+  return names;
+}
+
 /// "csv, markdown, latex": what an error message offers.
 template <class Enum, size_t N>
 std::string names_in(const EnumName<Enum> (&table)[N]) {
@@ -39,6 +50,14 @@ std::string names_in(const EnumName<Enum> (&table)[N]) {
     text += entry.name;
   }
   return text;
+}
+
+/// The value of a word. Error::kUsage for an unknown one; `what` begins its message.
+template <class Enum, size_t N>
+Enum checked_value_in(const EnumName<Enum> (&table)[N], const char* what, const std::string& name) {
+  const auto value = value_in(table, name);
+  DISSENT_CHECK(value, kUsage, "{}: expected one of {}, found '{}'", what, names_in(table), name);
+  return *value;
 }
 
 }  // namespace dissent

@@ -18,9 +18,6 @@
 namespace dissent {
 namespace {
 
-// Defaults of a generated set: the rows of MNIST and the classes of ImageNet.
-constexpr int64_t kSyntheticRows = 60000, kSyntheticClasses = 1000;
-
 FeatureSource synthetic_source(const ImageDataOptions& data) {
   // For a generated set data.rows is its size, so a slice ("0:100") has no meaning here.
   const int64_t classes = data.classes.value_or(kSyntheticClasses);

@@ -20,7 +20,7 @@ struct FeatureSource {
   bool draws = false;        ///< random, so that passes differ
   std::string trunk;         ///< "pixels", "none", or a network and its cut: "lenet/features"
   std::string weights = {};  ///< checksum of the network's weights
-  std::string transform = "none";
+  std::string transform = kNoneSelected;
   std::function<at::Tensor(int64_t pass, int64_t first, int64_t count)>
       features;                                                    ///< [count, dim] f32, host
   std::function<at::Tensor(int64_t first, int64_t count)> labels;  ///< [count] i64

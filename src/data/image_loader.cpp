@@ -16,6 +16,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "data/constant_images.hpp"
 
@@ -58,7 +59,7 @@ struct ImageLoader::Job {
     batch.rows = request.rows;
     batch.x = at::empty({count, 3, size, size}, at::kFloat);
     batch.labels = request.source->labels().index_select(0, at::tensor(request.rows, at::kLong));
-    tasks = waiting = (count + kLoadRows - 1) / kLoadRows;
+    tasks = waiting = divide_up(count, kLoadRows);
   }
 
   void run(int64_t task) {

@@ -8,6 +8,7 @@
 
 #include "core/option_table.hpp"
 #include "data/datasets/registry.hpp"
+#include "data/datasets/synthetic.hpp"
 #include "data/transforms/transform.hpp"
 #include "storage/cache_manifest.hpp"
 
@@ -53,9 +54,9 @@ void add_set_keys(ImageTable& table) {
   using T = ImageDataOptions;
   table
       .option("dataset", &T::dataset,
-              {.meaning = "a registered set (" + dataset_names() +
-                          "); with a list, only the name of the set; empty: the file name of the "
-                          "list, or fashion_mnist without a list"})
+              {.meaning = fmt::format("a registered set ({}); with a list, only the name of the "
+                                      "set; empty: the file name of the list, or {} without a list",
+                                      dataset_names(), kDefaultDataset)})
       .option("root", &T::root,
               {.meaning = "folder of the set, to which paths in a list are relative; empty: the "
                           "folder where the set's package installs it",
@@ -70,20 +71,22 @@ void add_set_keys(ImageTable& table) {
               {.meaning = "false: write -1 (unknown), for sets that are only used as unknown "
                           "inputs"});
   table.options.push_back(
-      rows_option("rows to use: a number (the first ones) or a slice such as \"0:55000\" or "
-                  "\"-5000:\"; empty: all; for synthetic: rows per pass, empty: 60000"));
+      rows_option(fmt::format("rows to use: a number (the first ones) or a slice such as "
+                              "\"0:55000\" or \"-5000:\"; empty: all; for synthetic: rows per "
+                              "pass, empty: {}",
+                              kSyntheticRows)));
 }
 
 // Shape and labels.
 void add_label_keys(ImageTable& table) {
   using T = ImageDataOptions;
   table.option("dim", &T::dim, {.meaning = "for synthetic: features per row", .min = 1})
-      .option(
-          "classes", &T::classes,
-          {.meaning = "number of classes; auto: 1000 for synthetic, the number of subfolders for "
-                      "folder, the class file of a list or else its highest label + 1, for other "
-                      "sets their own",
-           .min = 1})
+      .option("classes", &T::classes,
+              {.meaning = fmt::format("number of classes; auto: {} for synthetic, the number of "
+                                      "subfolders for folder, the class file of a list or else its "
+                                      "highest label + 1, for other sets their own",
+                                      kSyntheticClasses),
+               .min = 1})
       .option("ignore_label", &T::ignore_label, {.meaning = kIgnoreLabelMeaning, .word = "none"})
       .option("allow_empty", &T::allow_empty, {.meaning = kAllowEmptyMeaning})
       .option("background", &T::background, {.meaning = kBackgroundMeaning});

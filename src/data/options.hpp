@@ -9,8 +9,10 @@
 
 namespace dissent {
 
-/// The value of data.transform and corruption.name that selects nothing.
+/// The value of the keys transform and background that selects nothing.
 inline constexpr const char* kNoneSelected = "none";
+/// The value of a set's key transform that selects the test transform of the training set.
+inline constexpr const char* kAutoTransform = "auto";
 /// Trunks without a network (trunk.model): the pixels of images, and features of the set itself.
 inline constexpr const char* kPixelTrunk = "pixels";
 inline constexpr const char* kNoTrunk = "none";
@@ -37,7 +39,7 @@ struct ImageDataOptions {
   std::optional<int64_t> classes_of_training;
   std::optional<int64_t> ignore_label;
   bool allow_empty = false;
-  std::string background = "none";
+  std::string background = kNoneSelected;
   int64_t seed = 42;
   std::string transform = kNoneSelected;
   int64_t workers = 0;

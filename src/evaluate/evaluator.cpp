@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "data/datasets/folder_list.hpp"
+#include "data/options.hpp"
 #include "data/transforms/transform.hpp"
 #include "evaluate/results/comparisons.hpp"
 #include "evaluate/subjects/content_hash.hpp"
@@ -113,7 +114,7 @@ EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, Evalua
   // Images are transformed as in the training of the first ensemble on images, but without its
   // random crops and flips.
   for (const auto& ensemble : ensembles)
-    if (config.evaluate.transform == "auto" && !ensemble.transform.empty())
+    if (config.evaluate.transform == kAutoTransform && !ensemble.transform.empty())
       config.evaluate.transform = test_transform(ensemble.transform);
 
   // Misfits of configuration, networks and sets are found before the first forward pass.

@@ -37,13 +37,13 @@ std::vector<std::string> score_choices() {
 }
 
 std::vector<std::string> transform_choices() {
-  std::vector<std::string> names{"auto"};
+  std::vector<std::string> names{kAutoTransform};
   for (const auto& spec : transform_table()) names.push_back(spec.name);
   return names;
 }
 
 std::vector<std::string> corruption_choices() {
-  std::vector<std::string> names{"none", "all"};
+  std::vector<std::string> names{kNoCorruption, kAllCorruptions};
   for (const auto& spec : corruption_table()) names.push_back(spec.name);
   return names;
 }
@@ -347,10 +347,13 @@ void add_input_conflicts(const EvaluateSet& set, size_t number, ConflictList& li
 
   // Cached features were computed from images that had these properties already.
   const char* const needs_images = "expected images (dataset or list), found cached features";
-  list.add_if(!images && set.corruption != "none", set_key(number, "corruption"), needs_images);
-  list.add_if(!images && set.transform != "auto", set_key(number, "transform"), needs_images);
+  list.add_if(!images && set.corruption != kNoCorruption, set_key(number, "corruption"),
+              needs_images);
+  list.add_if(!images && set.transform != kAutoTransform, set_key(number, "transform"),
+              needs_images);
   list.add_if(!images && set.ignore_label, set_key(number, "ignore_label"), needs_images);
-  list.add_if(!images && set.background != "none", set_key(number, "background"), needs_images);
+  list.add_if(!images && set.background != kNoneSelected, set_key(number, "background"),
+              needs_images);
 }
 
 // Whether an earlier tested set would give rows that cannot be told apart from those of this one.
@@ -377,7 +380,7 @@ void add_set_conflicts(const EvaluateConfig& config, size_t number, ConflictList
   const auto needs_test =
       fmt::format("expected a set of role test, found one of role {}", option_name(set.role));
   list.add_if(set.label >= 0 && set.role != SetRole::kTest, set_key(number, "label"), needs_test);
-  list.add_if(set.as_stored && set.corruption == "none", set_key(number, "as_stored"),
+  list.add_if(set.as_stored && set.corruption == kNoCorruption, set_key(number, "as_stored"),
               "expected a corruption, found none");
 
   // The evaluation reads one set of each of these roles.

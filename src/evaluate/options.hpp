@@ -9,10 +9,15 @@
 #include <vector>
 
 #include "core/options.hpp"
+#include "data/options.hpp"
+#include "data/transforms/corruption.hpp"
 #include "evaluate/option_names.hpp"
 #include "evaluate/outputs/set_outputs.hpp"
 
 namespace dissent {
+
+/// The value of a set's key corruption that selects each of them in turn.
+inline constexpr const char* kAllCorruptions = "all";
 
 /// [evaluate]. Keys, meanings and ranges: evaluate_table().
 struct EvaluateOptions {
@@ -20,7 +25,7 @@ struct EvaluateOptions {
   std::vector<std::string> runs;
   std::string id;
   std::string id_name;
-  std::string transform = "auto";
+  std::string transform = kAutoTransform;
   std::string validation;
   std::string fit;
   std::vector<std::string> scores{"msp", "pds"};
@@ -63,13 +68,13 @@ struct EvaluateSet {
   std::string list;
   std::string root;
   std::string dataset;
-  std::string transform = "auto";
+  std::string transform = kAutoTransform;
   std::string split = "test";
   std::string rows;
   std::optional<int64_t> ignore_label;
   bool allow_empty = false;
-  std::string background = "none";
-  std::string corruption = "none";
+  std::string background = kNoneSelected;
+  std::string corruption = kNoCorruption;
   int64_t severity = 1;
   bool as_stored = false;
   bool pool = false;

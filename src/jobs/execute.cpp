@@ -27,8 +27,7 @@
 namespace dissent::jobs {
 namespace {
 
-constexpr int kEndedBySignal = 128;  // plus the signal's number
-constexpr double kPollS = 0.05;      // between looks at the program
+constexpr double kPollS = 0.05;  // between looks at the program
 constexpr double kStageTimeoutS = 6 * 3600;
 
 volatile std::sig_atomic_t g_time_limit = 0;  // SIGUSR1: the time limit is near
@@ -193,7 +192,7 @@ class Execution {
     try {
       start_program();
     } catch (const Error& error) {
-      return stop(3, EndReason::kFailed, error.what(), true);
+      return stop(exit_code(ErrorKind::kData), EndReason::kFailed, error.what(), true);
     }
 
     // One loop does everything that has to happen while the program runs: signals are passed on, an
@@ -251,13 +250,14 @@ class Execution {
     // Ranks without a record: killed after a request to stop, or ended for no known reason.
     if (*code == kNoExit) {
       if (!relay_.terminated() && !g_time_limit)
-        return stop(4, EndReason::kFailed,
+        return stop(exit_code(ErrorKind::kComm), EndReason::kFailed,
                     "the launcher ended with exit code 0, but the program did not finish", false);
       code = kExitStopped;  // it was requested to stop and killed before it had stopped
     }
     if (*code == 0) return stop(0, EndReason::kDone, "", true);
     if (declared_lost_)
-      return stop(4, EndReason::kCancelled, "stopped: already declared lost", true);
+      return stop(exit_code(ErrorKind::kComm), EndReason::kCancelled,
+                  "stopped: already declared lost", true);
 
     // Under Slurm only Slurm knows whether the job was preempted, and comes back, or cancelled.
     const std::string kept = kept_text(attempt_.verb);
@@ -269,7 +269,7 @@ class Execution {
 
     // 128 + SIGUSR1: the signal came before the program had installed its handler. It did no work
     // that could be lost, so this is not a failure.
-    const bool too_early = *code == kEndedBySignal + SIGUSR1;
+    const bool too_early = *code == kExitBySignal + SIGUSR1;
     if ((*code == kExitStopped || too_early) && g_time_limit) {
       requeue = true;
       return stop(kExitStopped, EndReason::kTimeLimit,
@@ -284,7 +284,7 @@ class Execution {
     // A real failure. Without a message of the program the signal is all that is known.
     std::string message = last_error_line(err_path(), err_offset_);
     if (message.empty())
-      message = *code > kEndedBySignal ? signal_text(*code - kEndedBySignal) : "no error message";
+      message = *code > kExitBySignal ? signal_text(*code - kExitBySignal) : "no error message";
     return stop(*code, EndReason::kFailed, message, !is_transient(*code));
   }
 
@@ -393,9 +393,11 @@ struct Refusal {
 };
 std::optional<Refusal> refusal_of(const StartedAttempt& started, int64_t failures) {
   if (failures > started.attempt.retries)
-    return Refusal{4, fmt::format("failed or was lost with its node {} times", failures)};
+    return Refusal{exit_code(ErrorKind::kComm),
+                   fmt::format("failed or was lost with its node {} times", failures)};
   if (const auto other = unmet(started.folder, started.attempt))
-    return Refusal{3, fmt::format("waits for {}, which is not done", *other)};
+    return Refusal{exit_code(ErrorKind::kData),
+                   fmt::format("waits for {}, which is not done", *other)};
   return std::nullopt;
 }
 
@@ -539,7 +541,7 @@ int execute_command(const std::vector<std::string>& command, const ExecuteOption
   // 128 + SIGUSR1: the signal came before the program or its launcher had installed a handler. It
   // did no work that could be lost, so this counts as an ordinary stop.
   const bool too_early =
-      code == kEndedBySignal + SIGUSR1 && resumes && (g_time_limit || g_terminate);
+      code == kExitBySignal + SIGUSR1 && resumes && (g_time_limit || g_terminate);
   if (too_early) code = kExitStopped;
   if (code != kExitStopped || !g_time_limit) return code;
   if (g_terminate) return code;  // a cancelled job stays cancelled; Slurm requeues a preempted one

@@ -9,13 +9,16 @@
 
 namespace dissent::jobs {
 
+/// Default of ExecuteOptions::grace_s and of `jobs exec --grace`.
+inline constexpr double kDefaultGraceS = 100;
+
 struct ExecuteOptions {
   std::vector<std::string> launcher;  ///< precedes the program's arguments: mpirun -n 4 dissent
   std::vector<std::pair<std::string, std::string>> environment = {};
   std::vector<int> cores = {};
-  double grace_s = 100;        ///< after SIGUSR1: time to write a checkpoint; then the job is
-                               ///< requeued without one
-  int64_t max_restarts = 100;  ///< starts of one attempt, failed or stopped by the time limit
+  double grace_s = kDefaultGraceS;  ///< after SIGUSR1: time to write a checkpoint; then the job is
+                                    ///< requeued without one
+  int64_t max_restarts = 100;       ///< starts of one attempt, failed or stopped by the time limit
 };
 
 /// Runs attempt `number` of a job of a sheet: starts the program, writes heartbeats, passes signals

@@ -8,9 +8,11 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "core/enum_names.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
 #include "storage/json_record.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -59,7 +61,7 @@ T field(const Json& json, const char* name, T fallback) {
 
 // Steps of the current epoch, from heartbeat.0: "<seconds> <epoch> <step> <host> <state>".
 void read_steps(const std::string& run, int64_t steps, Progress& progress) {
-  std::ifstream file(run + "/heartbeat.0");
+  std::ifstream file(run + "/" + heartbeat_name(0));
   int64_t epoch = 0, step = 0;
   double time = 0;
 
@@ -79,17 +81,17 @@ Progress read_progress(const std::vector<std::string>& runs) {
   Progress progress;
   int64_t finished = 0, epochs = 0;
   for (const auto& run : runs) {
-    const auto own = read_json(run + "/progress.json"),
-               provenance = read_json(run + "/provenance.json");
+    const auto own = read_json(run + "/" + kProgressFile),
+               provenance = read_json(run + "/" + kProvenanceFile);
     progress.epoch += field<int64_t>(own, "epoch", 0);
     epochs = std::max(epochs, field<int64_t>(own, "epochs", 0));
-    progress.time = std::max(progress.time, modified_s(run + "/progress.json"));
+    progress.time = std::max(progress.time, modified_s(run + "/" + kProgressFile));
 
-    const auto state = field<std::string>(provenance, "state", "");
-    finished += state == "finished";
-    if (state == "failed" && progress.error.empty())
+    const auto status = value_in(kRunStatusNames, field<std::string>(provenance, "state", ""));
+    finished += status == RunStatus::kFinished;
+    if (status == RunStatus::kFailed && progress.error.empty())
       progress.error = field<std::string>(provenance, "error", "");
-    if (progress.last.empty()) progress.last = last_line(run + "/train.csv");
+    if (progress.last.empty()) progress.last = last_line(run + "/" + kTrainLogFile);
     if (runs.size() == 1) read_steps(run, field<int64_t>(own, "steps", 0), progress);
   }
 

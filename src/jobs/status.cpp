@@ -18,6 +18,7 @@
 #include "core/process.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/json_record.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent::jobs {
 namespace {
@@ -32,7 +33,7 @@ bool finished_elsewhere(const Job& job, const Progress& progress) {
   // provenance tells.
   for (size_t i = 0; i < runs.size(); ++i) {
     try {
-      const auto json = parse_record(read_text(runs[i] + "/provenance.json"));
+      const auto json = parse_record(read_text(runs[i] + "/" + kProvenanceFile));
       if (json.value("config_hash", "") != hashes[i]) return false;
     } catch (const std::exception&) {
       return false;
@@ -49,7 +50,7 @@ double newest_heartbeat(const std::vector<std::string>& runs) {
     for (std::filesystem::directory_iterator at(run, ignored), end; !ignored && at != end;
          at.increment(ignored)) {
       struct stat status;
-      if (at->path().filename().string().starts_with("heartbeat.") &&
+      if (at->path().filename().string().starts_with(kHeartbeatPrefix) &&
           ::stat(at->path().c_str(), &status) == 0)
         newest = std::max(newest, static_cast<double>(status.st_mtim.tv_sec));
     }

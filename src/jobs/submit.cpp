@@ -20,6 +20,7 @@
 
 #include <dissent/error.hpp>
 
+#include "core/divide_up.hpp"
 #include "core/edited_text.hpp"
 #include "core/process.hpp"
 #include "core/program_paths.hpp"
@@ -304,7 +305,7 @@ class Submitter {
       if (!text.starts_with(kNodes)) continue;
       const int64_t nodes = std::atoll(text.c_str() + kNodes.size());
       if (nodes > 0)
-        options.push_back(fmt::format("--ntasks-per-node={}", (job.ranks + nodes - 1) / nodes));
+        options.push_back(fmt::format("--ntasks-per-node={}", divide_up(job.ranks, nodes)));
     }
   }
 

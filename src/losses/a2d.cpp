@@ -60,6 +60,7 @@ void adjust_a2d(const A2dOptions& options, LossTraits& traits) {
 }  // namespace
 
 LossInfo a2d_info() {
+  static_assert(kA2dEps == 1e-9);  // as the formula has it
   return loss_info<A2dOptions>(
       {.name = "a2d",
        .summary = "Makes one randomly drawn member disagree with each other member on the class "

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/enum_names.hpp"
 #include "core/random.hpp"
 #include "core/tensor_check.hpp"
-#include "losses/enum_names.hpp"
 #include "losses/loss_info.hpp"
 #include "losses/member_gradients.hpp"
 #include "losses/root.hpp"
@@ -20,23 +20,13 @@ namespace {
 constexpr uint64_t kLogitStream = uint64_t{1} << 40;
 constexpr Argument kMaps = {"gradcam", "feature_maps"};
 
-const EnumNames<GradCamTarget>& targets() {
-  static const EnumNames<GradCamTarget> names("target of gradcam",
-                                              {{"gt_logit", GradCamTarget::kGtLogit},
-                                               {"gt_prob", GradCamTarget::kGtProb},
-                                               {"alt_logits", GradCamTarget::kAltLogits},
-                                               {"alt_probs", GradCamTarget::kAltProbs},
-                                               {"small_logits", GradCamTarget::kSmallLogits}});
-  return names;
-}
-
-const EnumNames<MapActivation>& activations() {
-  static const EnumNames<MapActivation> names("activation of maps",
-                                              {{"relu", MapActivation::kRelu},
-                                               {"abs", MapActivation::kAbs},
-                                               {"none", MapActivation::kNone}});
-  return names;
-}
+constexpr EnumName<GradCamTarget> kTargets[] = {{GradCamTarget::kGtLogit, "gt_logit"},
+                                                {GradCamTarget::kGtProb, "gt_prob"},
+                                                {GradCamTarget::kAltLogits, "alt_logits"},
+                                                {GradCamTarget::kAltProbs, "alt_probs"},
+                                                {GradCamTarget::kSmallLogits, "small_logits"}};
+constexpr EnumName<MapActivation> kActivations[] = {
+    {MapActivation::kRelu, "relu"}, {MapActivation::kAbs, "abs"}, {MapActivation::kNone, "none"}};
 
 // Mean of the smaller half of the logits, [M, B]. The sort is stable: of equal logits the one with
 // the lower class number counts as smaller.
@@ -182,12 +172,22 @@ at::Tensor logit_noise(const at::Tensor& like, uint64_t seed, uint64_t step, int
   return noise.to(like.device(), like.scalar_type());
 }
 
-GradCamTarget grad_cam_target(const std::string& name) { return targets().value(name); }
-std::string to_string(GradCamTarget target) { return targets().name(target); }
-const std::vector<std::string>& grad_cam_target_names() { return targets().names(); }
-MapActivation map_activation(const std::string& name) { return activations().value(name); }
-std::string to_string(MapActivation activation) { return activations().name(activation); }
-const std::vector<std::string>& map_activation_names() { return activations().names(); }
+GradCamTarget grad_cam_target(const std::string& name) {
+  return checked_value_in(kTargets, "target of gradcam", name);
+}
+std::string to_string(GradCamTarget target) { return name_in(kTargets, target); }
+const std::vector<std::string>& grad_cam_target_names() {
+  static const auto names = name_list(kTargets);
+  return names;
+}
+MapActivation map_activation(const std::string& name) {
+  return checked_value_in(kActivations, "activation of maps", name);
+}
+std::string to_string(MapActivation activation) { return name_in(kActivations, activation); }
+const std::vector<std::string>& map_activation_names() {
+  static const auto names = name_list(kActivations);
+  return names;
+}
 
 namespace {
 
@@ -203,12 +203,10 @@ void adjust_gradcam(const GradCamOptions& options, LossTraits& traits) {
 LossInfo gradcam_info() {
   const auto keys =
       OptionTable<GradCamOptions>("loss.gradcam", "Saliency maps")
-          .choice("target", &GradCamOptions::target,
-                  names_of(grad_cam_target_names(), grad_cam_target),
-                  "output o whose derivative weights the channels")
-          .choice("activation", &GradCamOptions::activation,
-                  names_of(map_activation_names(), map_activation),
-                  "function act that is applied to the map")
+          .choice("target", &GradCamOptions::target, kTargets,
+                  {.meaning = "output o whose derivative weights the channels"})
+          .choice("activation", &GradCamOptions::activation, kActivations,
+                  {.meaning = "function act that is applied to the map"})
           .option("crop", &GradCamOptions::crop,
                   {.meaning = "pixels removed from each side of the map", .min = 0})
           .choice("similarity", &GradCamOptions::similarity,

@@ -3,8 +3,8 @@
 #include <dissent/losses/input_gradient.hpp>
 #include <dissent/losses/similarity.hpp>
 
+#include "core/enum_names.hpp"
 #include "core/tensor_check.hpp"
-#include "losses/enum_names.hpp"
 #include "losses/loss_info.hpp"
 #include "losses/member_gradients.hpp"
 
@@ -13,14 +13,10 @@ namespace {
 
 constexpr Argument kImages = {"input_gradient", "images"};
 
-const EnumNames<InputGradientMode>& modes() {
-  static const EnumNames<InputGradientMode> names("mode of input_gradient",
-                                                  {{"max", InputGradientMode::kMax},
-                                                   {"min", InputGradientMode::kMin},
-                                                   {"gt", InputGradientMode::kGt},
-                                                   {"sum", InputGradientMode::kSum}});
-  return names;
-}
+constexpr EnumName<InputGradientMode> kModes[] = {{InputGradientMode::kMax, "max"},
+                                                  {InputGradientMode::kMin, "min"},
+                                                  {InputGradientMode::kGt, "gt"},
+                                                  {InputGradientMode::kSum, "sum"}};
 
 // The outputs o that are differentiated, [M, B], with graph.
 at::Tensor mode_outputs(const at::Tensor& logits, const at::Tensor& labels,
@@ -76,9 +72,8 @@ at::Tensor input_gradient(const at::Tensor& logits, const at::Tensor& labels,
 
 LossInfo input_gradient_info() {
   const auto keys = OptionTable<InputGradientOptions>("loss.input_gradient", "Input gradients")
-                        .choice("mode", &InputGradientOptions::mode,
-                                names_of(input_gradient_mode_names(), input_gradient_mode),
-                                "output o that is differentiated");
+                        .choice("mode", &InputGradientOptions::mode, kModes,
+                                {.meaning = "output o that is differentiated"});
 
   auto info = loss_info<InputGradientOptions>(
       {.name = "input_gradient",
@@ -111,8 +106,13 @@ LossInfo input_gradient_info() {
   return info;
 }
 
-InputGradientMode input_gradient_mode(const std::string& name) { return modes().value(name); }
-std::string to_string(InputGradientMode mode) { return modes().name(mode); }
-const std::vector<std::string>& input_gradient_mode_names() { return modes().names(); }
+InputGradientMode input_gradient_mode(const std::string& name) {
+  return checked_value_in(kModes, "mode of input_gradient", name);
+}
+std::string to_string(InputGradientMode mode) { return name_in(kModes, mode); }
+const std::vector<std::string>& input_gradient_mode_names() {
+  static const auto names = name_list(kModes);
+  return names;
+}
 
 }  // namespace dissent::losses

@@ -2,21 +2,18 @@
 
 #include <cstdint>
 
+#include "core/enum_names.hpp"
 #include "core/tensor_check.hpp"
-#include "losses/enum_names.hpp"
 #include "losses/root.hpp"
 
 namespace dissent::losses {
 namespace {
 
-const EnumNames<Similarity>& table() {
-  static const EnumNames<Similarity> names("similarity", {{"dot", Similarity::kDot},
-                                                          {"cosine", Similarity::kCosine},
-                                                          {"expcosine", Similarity::kExpCosine},
-                                                          {"iou", Similarity::kIou},
-                                                          {"logdet", Similarity::kLogDet}});
-  return names;
-}
+constexpr EnumName<Similarity> kNames[] = {{Similarity::kDot, "dot"},
+                                           {Similarity::kCosine, "cosine"},
+                                           {Similarity::kExpCosine, "expcosine"},
+                                           {Similarity::kIou, "iou"},
+                                           {Similarity::kLogDet, "logdet"}};
 
 at::Tensor row_norm(const at::Tensor& x) { return root(x.square().sum(-1)); }
 at::Tensor normalised(const at::Tensor& x) { return x / (row_norm(x) + kNormEps).unsqueeze(-1); }
@@ -80,8 +77,13 @@ at::Tensor similarity(const at::Tensor& x, Similarity kind) {
   DISSENT_FAIL(kInternal, "similarity: kind {}", static_cast<int>(kind));
 }
 
-Similarity similarity_kind(const std::string& name) { return table().value(name); }
-std::string to_string(Similarity kind) { return table().name(kind); }
-const std::vector<std::string>& similarity_names() { return table().names(); }
+Similarity similarity_kind(const std::string& name) {
+  return checked_value_in(kNames, "similarity", name);
+}
+std::string to_string(Similarity kind) { return name_in(kNames, kind); }
+const std::vector<std::string>& similarity_names() {
+  static const auto names = name_list(kNames);
+  return names;
+}
 
 }  // namespace dissent::losses

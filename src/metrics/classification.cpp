@@ -1,8 +1,12 @@
 #include <cstdint>
+#include <string>
 #include <vector>
+
+#include <fmt/ranges.h>
 
 #include <dissent/metrics/calibration.hpp>
 #include <dissent/metrics/classification.hpp>
+#include <dissent/metrics/registry.hpp>
 
 #include "metrics/host_values.hpp"
 
@@ -58,10 +62,11 @@ const Reliability& Classification::reliability(Convention convention) const {
     case Convention::kTorchUncertainty: return own_;
     case Convention::kSed: break;
   }
-  DISSENT_FAIL(
-      kUsage,
-      "reliability: convention: expected sklearn, sdde, openood or torch_uncertainty, found {}",
-      convention_name(convention));
+  std::vector<std::string> known;
+  for (const auto& entry : find_metric("ece").conventions)
+    known.push_back(convention_name(entry.convention));
+  DISSENT_FAIL(kUsage, "reliability: convention: expected one of {}, found {}",
+               fmt::join(known, ", "), convention_name(convention));
 }
 
 double Classification::finish(const std::string& metric, Convention convention) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 
 namespace dissent {
@@ -81,7 +82,7 @@ int64_t weight_blocks(int64_t out, int64_t in, bool cuda) {
   // Rows whose block of dw has about kWeightGradientBlock elements.
   const int64_t rows =
       std::max<int64_t>(16, kWeightGradientBlock / std::max<int64_t>(in, 1) / 16 * 16);
-  return std::max<int64_t>(1, (out + rows - 1) / rows);
+  return std::max<int64_t>(1, divide_up(out, rows));
 }
 
 RowBlock weight_block(int64_t out, int64_t in, bool cuda, int64_t index) {

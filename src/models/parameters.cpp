@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/divide_up.hpp"
+
 namespace dissent {
 namespace {
 constexpr int64_t kAlignment = 16;
@@ -14,7 +16,7 @@ size_t ParameterLayout::add(std::string name, std::vector<int64_t> shape) {
   // Each parameter starts at a multiple of 16 elements: kernels read and write aligned vectors. The
   // padding stays 0.
   entries_.push_back({std::move(name), std::move(shape), size_, numel});
-  size_ += (numel + kAlignment - 1) / kAlignment * kAlignment;
+  size_ += divide_up(numel, kAlignment) * kAlignment;
   return entries_.size() - 1;
 }
 

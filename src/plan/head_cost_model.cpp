@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "plan/coordination.hpp"
 #include "storage/atomic_file.hpp"

@@ -25,6 +25,7 @@
 #include "report/result_set.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
+#include "storage/run_folder.hpp"
 #include "storage/train_log.hpp"
 
 namespace dissent::report {
@@ -67,7 +68,7 @@ struct Times {
   std::string config_hash;
 };
 Times times_of(const std::string& run) {
-  const std::string path = run + "/provenance.json";
+  const std::string path = run + "/" + kProvenanceFile;
   try {
     const auto json = nlohmann::json::parse(read_text(path));
 
@@ -102,7 +103,7 @@ std::optional<double> number_in(const std::string& text, const std::string& plac
 // The values of a training log; time(row, rows) is the time of a row.
 template <class Time>
 std::vector<Scalar> log_scalars(const std::string& run, const Time& time) {
-  const std::string path = run + "/train.csv";
+  const std::string path = run + "/" + kTrainLogFile;
   const auto records = parse_csv(edited_text(read_text(path), path), path);
   DISSENT_CHECK(!records.empty() && records[0].fields[0] == kEpochColumn, kData,
                 "{}: expected a training log, whose first column is epoch", path);

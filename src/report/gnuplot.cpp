@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "core/divide_up.hpp"
 #include "core/enum_names.hpp"
 #include "core/process.hpp"
 #include "storage/atomic_file.hpp"
@@ -147,8 +148,7 @@ Header header(const Canvas& canvas, const std::vector<std::string>& names) {
     out.script += "unset key\n";
   } else {
     // Entries fill the legend row by row; its height follows from the number of rows.
-    const size_t columns = legend_columns(canvas, names),
-                 rows = (names.size() + columns - 1) / columns;
+    const size_t columns = legend_columns(canvas, names), rows = divide_up(names.size(), columns);
     out.script += fmt::format(
         "set key at screen 0.5, screen {:.4f} center top horizontal maxcols {} reverse Left\n", at,
         columns);

@@ -33,11 +33,6 @@ namespace fs = std::filesystem;
 
 constexpr double kCheckSeconds = 30;  // Python may start slowly from a slow file system
 
-enum class WandbMode { kAuto, kOff, kOnline, kOffline };
-constexpr EnumName<WandbMode> kModes[] = {{WandbMode::kAuto, "auto"},
-                                          {WandbMode::kOff, "off"},
-                                          {WandbMode::kOnline, "online"},
-                                          {WandbMode::kOffline, "offline"}};
 // As W&B's client reads WANDB_MODE; any other word turns it off.
 constexpr EnumName<WandbMode> kEnvironmentModes[] = {{WandbMode::kOnline, "online"},
                                                      {WandbMode::kOnline, "run"},
@@ -93,7 +88,7 @@ void wait_a_moment() { std::this_thread::sleep_for(std::chrono::milliseconds(10)
 std::string problem_of(const std::string& python, const std::string& script, WandbMode mode) {
   CapturedOutput output;
   try {
-    output = run_captured({python, script, "--check", name_in(kModes, mode)}, kCheckSeconds);
+    output = run_captured({python, script, "--check", name_in(kWandbModes, mode)}, kCheckSeconds);
   } catch (const Error& error) {
     return error.what();
   }
@@ -151,9 +146,8 @@ std::vector<std::string> find_command(WandbMode mode, std::string& problems) {
 
 WandbPlan plan_wandb(const WandbSettings& settings) {
   WandbPlan plan;
-  const auto chosen = value_in(kModes, settings.mode).value_or(WandbMode::kOff);
-  const bool by_environment = chosen == WandbMode::kAuto;
-  const auto mode = by_environment ? mode_of_environment() : chosen;
+  const bool by_environment = settings.mode == WandbMode::kAuto;
+  const auto mode = by_environment ? mode_of_environment() : settings.mode;
   if (mode == WandbMode::kOff) return plan;
 
   // What only the environment requests does not stop a training.
@@ -171,7 +165,7 @@ WandbPlan plan_wandb(const WandbSettings& settings) {
     plan.note = fmt::format(
         "{} (scripts/setup --wandb installs the client; DISSENT_PYTHON selects another Python)",
         problems);
-    DISSENT_CHECK(by_environment, kUsage, "runtime.wandb = \"{}\": {}", name_in(kModes, mode),
+    DISSENT_CHECK(by_environment, kUsage, "runtime.wandb = \"{}\": {}", name_in(kWandbModes, mode),
                   plan.note);
     return plan;
   }

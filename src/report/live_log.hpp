@@ -5,11 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "core/wandb_mode.hpp"
+
 namespace dissent::report {
 
 /// Settings of Weights & Biases: [runtime] wandb, wandb_project, wandb_entity.
 struct WandbSettings {
-  std::string mode = "auto";  ///< auto, off, online, offline
+  WandbMode mode = WandbMode::kAuto;
   std::string project, entity;
 };
 

@@ -16,6 +16,7 @@
 #include "report/plots.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/csv.hpp"
+#include "storage/run_folder.hpp"
 #include "storage/train_log.hpp"
 
 namespace dissent::report {
@@ -78,7 +79,7 @@ struct Log {
 
 Log open_log(const std::string& given) {
   // A run folder, or the log itself. Runs in one folder are seeds of one training.
-  const std::string path = fs::is_directory(given) ? given + "/train.csv" : given;
+  const std::string path = fs::is_directory(given) ? given + "/" + kTrainLogFile : given;
   DISSENT_CHECK(path_exists(path), kData, "{}: no such training log", path);
   Log log{fs::absolute(path).lexically_normal().parent_path().parent_path().filename().string(),
           parse_csv(edited_text(read_text(path), path), path), path};

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "core/divide_up.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/saliency_file.hpp"
 
@@ -205,7 +206,7 @@ void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, 
   const int64_t height = file.image.size(1), width = file.image.size(2);
 
   // Small images are enlarged by an integer factor, so that their pixels stay squares.
-  const int64_t factor = std::max<int64_t>(1, (kPictureSide + height - 1) / height);
+  const int64_t factor = std::max<int64_t>(1, divide_up(kPictureSide, height));
   const int64_t step_x = width * factor + kGap, step_y = height * factor + kGap;
   Pixels pixels(step_x * (members + 1) - kGap, step_y * static_cast<int64_t>(images.size()) - kGap);
   for (size_t r = 0; r < images.size(); ++r) {

@@ -3,6 +3,7 @@
 
 #include <dissent/scores/neighbours.hpp>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "core/tensor_check.hpp"
@@ -95,7 +96,7 @@ at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& positio
 
   // Tasks write different rows of the result. On a GPU one block is enough to use the whole
   // device.
-  const int64_t blocks = (n + rows - 1) / rows;
+  const int64_t blocks = divide_up(n, rows);
   if (bank.device().is_cpu())
     parallel_tasks(blocks, block);
   else

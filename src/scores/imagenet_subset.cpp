@@ -18,6 +18,17 @@ constexpr std::string_view kImagenetClassTable =
 // Columns of the file.
 constexpr size_t kWnid = 1, kInA = 2, kInR = 3, kIn9 = 4, kHuman = 5, kColumns = 6;
 
+// The subsets in the order of the docs.
+struct SubsetColumn {
+  const char* name;
+  size_t column;
+  bool categories;  // the column has a category of each class, else 1 for the classes of the subset
+};
+constexpr SubsetColumn kSubsets[] = {{"imagenet_a", kInA, false},
+                                     {"imagenet_r", kInR, false},
+                                     {"imagenet9", kIn9, true},
+                                     {"human16", kHuman, true}};
+
 std::vector<std::string> cells_of(std::string_view line) {
   std::vector<std::string> cells;
   for (size_t at = 0; at <= line.size();) {
@@ -76,9 +87,11 @@ ImagenetSubset subset_of_categories(const std::string& name,
 
 std::vector<ImagenetSubset> all_subsets() {
   const auto rows = imagenet_rows();
-  return {subset_of_classes("imagenet_a", rows, kInA), subset_of_classes("imagenet_r", rows, kInR),
-          subset_of_categories("imagenet9", rows, kIn9),
-          subset_of_categories("human16", rows, kHuman)};
+  std::vector<ImagenetSubset> subsets;
+  for (const auto& [name, column, categories] : kSubsets)
+    subsets.push_back(categories ? subset_of_categories(name, rows, column)
+                                 : subset_of_classes(name, rows, column));
+  return subsets;
 }
 
 at::Tensor masked_softmax(const at::Tensor& outputs, InputKind kind, const ImagenetSubset& subset) {
@@ -104,7 +117,11 @@ at::Tensor masked_softmax(const at::Tensor& outputs, InputKind kind, const Image
 }  // namespace
 
 const std::vector<std::string>& imagenet_subset_names() {
-  static const std::vector<std::string> names{"imagenet_a", "imagenet_r", "imagenet9", "human16"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const auto& subset : kSubsets) all.emplace_back(subset.name);
+    return all;
+  }();
   return names;
 }
 

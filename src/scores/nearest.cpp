@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 
 namespace dissent::scores {
@@ -183,7 +184,7 @@ at::Tensor nearest_of(const at::Tensor& rows, const at::Tensor& bank, int64_t k,
                       int64_t block_rows) {
   const auto queries = queries_of<P>(rows.contiguous());
   const int64_t n = rows.size(0), size = std::min(block_rows, bank.size(0)),
-                blocks = (bank.size(0) + size - 1) / size;
+                blocks = divide_up(bank.size(0), size);
 
   // One worker per thread; inside a parallel task the calling thread is the only one.
   const int64_t count = in_parallel_task() ? 1 : std::min<int64_t>(threads(), blocks);

@@ -7,13 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "scores/fit_data.hpp"
 
 namespace dissent::scores {
 namespace {
-
-int64_t parts_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 // In parallel on the CPU, else one after another.
 void tasks_on(const at::Tensor& rows, int64_t count, const std::function<void(int64_t)>& task) {
@@ -54,7 +53,7 @@ void add_by_place(const at::Tensor& rows, const at::Tensor& place, at::Tensor& s
   // Tasks write to different columns, so they need no locks.
   const auto* places = place.const_data_ptr<int64_t>();
   auto* to = sum.mutable_data_ptr<double>();
-  parallel_tasks(parts_of(d, kColumns), [&](int64_t task) {
+  parallel_tasks(divide_up(d, kColumns), [&](int64_t task) {
     const int64_t column = task * kColumns, columns = std::min(kColumns, d - column);
     for (int64_t first = 0; first < rows.size(0); first += kBlockRows) {
       const auto block =
@@ -72,7 +71,7 @@ void add_by_place(const at::Tensor& rows, const at::Tensor& place, at::Tensor& s
 int64_t count_not_finite(const at::Tensor& rows) {
   // On the CPU one pass over the values, without a tensor of flags; on a GPU blocks bound the
   // flags.
-  std::vector<int64_t> bad(parts_of(rows.size(0), kBlockRows));
+  std::vector<int64_t> bad(divide_up(rows.size(0), kBlockRows));
   tasks_on(rows, static_cast<int64_t>(bad.size()), [&](int64_t i) {
     const auto block =
         rows.narrow(0, i * kBlockRows, std::min(kBlockRows, rows.size(0) - i * kBlockRows))
@@ -95,7 +94,7 @@ at::Tensor row_mean(const at::Tensor& rows) {
   // A fixed number of partial sums, added in order, whatever the number of threads.
   constexpr int64_t kParts = 64;
 
-  const int64_t n = rows.size(0), size = parts_of(n, kParts), parts = parts_of(n, size);
+  const int64_t n = rows.size(0), size = divide_up(n, kParts), parts = divide_up(n, size);
   auto sums = at::zeros({parts, rows.size(1)}, rows.options().dtype(at::kDouble));
   tasks_on(rows, parts, [&](int64_t part) {
     auto sum = sums[part];
@@ -127,7 +126,7 @@ ClassMeans class_means(const at::Tensor& rows, const at::Tensor& class_of_row, i
 at::Tensor second_moment(const at::Tensor& rows,
                          const std::function<void(at::Tensor&, int64_t)>& centre) {
   constexpr int64_t kTile = 192, kRows = 2048, kPiece = 256;
-  const int64_t n = rows.size(0), d = rows.size(1), tiles = parts_of(d, kTile);
+  const int64_t n = rows.size(0), d = rows.size(1), tiles = divide_up(d, kTile);
 
   // Only the tiles (i, j) with i <= j of sum_n x_n x_n^T are computed, in f64. A tile is written
   // by one task per block, so the order of additions does not depend on the threads.
@@ -162,7 +161,7 @@ at::Tensor second_moment(const at::Tensor& rows,
   // The products of one block run beside the preparation of the next, so that threads seldom wait.
   for (int64_t block = -1; block * kRows < n; ++block) {
     const auto products = block < 0 ? 0 : static_cast<int64_t>(upper.size());
-    tasks_on(rows, products + parts_of(count_of(block + 1), kPiece), [&](int64_t i) {
+    tasks_on(rows, products + divide_up(count_of(block + 1), kPiece), [&](int64_t i) {
       if (i < products)
         add(block, upper[i].first, upper[i].second);
       else

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "core/tensor_check.hpp"
 
@@ -70,7 +71,7 @@ at::Tensor score_rows(const Scored& scored,
   };
 
   // Functions marked wide use all threads inside of a block; the others run one block per thread.
-  const int64_t blocks = (rows.size(0) + block_rows - 1) / block_rows;
+  const int64_t blocks = divide_up(rows.size(0), block_rows);
   if (rows.device().is_cpu() && !scored.wide)
     parallel_tasks(blocks, block);
   else

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "core/tensor_check.hpp"
 
@@ -27,7 +28,7 @@ struct ScalingPoint {
 ScalingPoint evaluate_scaling(const at::Tensor& logits, const at::Tensor& labels,
                               const at::Tensor& x) {
   const int64_t rows = logits.size(0), classes = logits.size(1),
-                blocks = (rows + kScalingBlockRows - 1) / kScalingBlockRows;
+                blocks = divide_up(rows, kScalingBlockRows);
   const auto scale = x.narrow(0, 0, classes), shift = x.narrow(0, classes, classes);
   std::vector<at::Tensor> sums(blocks);
 

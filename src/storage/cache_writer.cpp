@@ -11,6 +11,7 @@
 
 #include <fmt/ranges.h>
 
+#include "core/divide_up.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/cache_checksum.hpp"
 #include "storage/cache_file.hpp"
@@ -59,7 +60,7 @@ void clear_folder(const std::string& path) {
 // Rows [first, first + count) of a shard for a rank: whole hash blocks, split as evenly as
 // possible.
 std::pair<int64_t, int64_t> part_of(int64_t shard_rows, int rank, int ranks) {
-  const int64_t blocks = (shard_rows + kHashBlockRows - 1) / kHashBlockRows;
+  const int64_t blocks = divide_up(shard_rows, kHashBlockRows);
   const int64_t first = std::min(shard_rows, blocks * rank / ranks * kHashBlockRows);
   const int64_t end = std::min(shard_rows, blocks * (rank + 1) / ranks * kHashBlockRows);
   return {first, end - first};
@@ -247,8 +248,7 @@ void CacheWriter::write_shard(const at::Tensor& embed, const at::Tensor& label,
   // same for any number of ranks.
   std::vector<int64_t> counts;
   for (int rank = 0; rank < comm_->size(); ++rank)
-    counts.push_back((part_of(entry.rows, rank, comm_->size()).second + kHashBlockRows - 1) /
-                     kHashBlockRows);
+    counts.push_back(divide_up(part_of(entry.rows, rank, comm_->size()).second, kHashBlockRows));
   const auto blocks = comm_->all_gather(at::tensor(hashes, at::kLong), counts);
   entry.checksum =
       shard_checksum({blocks.const_data_ptr<int64_t>(), static_cast<size_t>(blocks.numel())});

@@ -7,6 +7,7 @@
 #include <future>
 #include <utility>
 
+#include "core/divide_up.hpp"
 #include "storage/node_memory.hpp"
 #include "storage/selected_rows.hpp"
 
@@ -45,7 +46,7 @@ struct ChunkStream::Impl {
         selection(std::move(rows)),
         chunk_rows(rows_a_chunk > 0 ? std::min(rows_a_chunk, selection.rows_per_pass)
                                     : selection.rows_per_pass),
-        chunks((selection.rows_per_pass + chunk_rows - 1) / chunk_rows) {}
+        chunks(divide_up(selection.rows_per_pass, chunk_rows)) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { settle(); }

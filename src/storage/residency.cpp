@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "core/divide_up.hpp"
 #include "storage/selected_rows.hpp"
 
 namespace dissent {
@@ -12,7 +13,7 @@ namespace {
 constexpr int64_t kAlign = 64;
 constexpr int64_t kLoadBytes = 16 << 20;  // read and checked at once
 
-int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+int64_t aligned(int64_t bytes) { return divide_up(bytes, kAlign) * kAlign; }
 
 // Offsets of labels and index behind embed in one allocation.
 struct Layout {

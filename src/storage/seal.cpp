@@ -14,6 +14,7 @@
 #include <system_error>
 #include <utility>
 
+#include "core/divide_up.hpp"
 #include "core/regular_file.hpp"
 #include "storage/atomic_file.hpp"
 
@@ -63,7 +64,7 @@ class InputFile {
   int file_;
 };
 
-int64_t blocks_of(int64_t bytes) { return (bytes + kSealBlockBytes - 1) / kSealBlockBytes; }
+int64_t blocks_of(int64_t bytes) { return divide_up(bytes, kSealBlockBytes); }
 int64_t block_bytes(int64_t bytes, int64_t block) {
   return std::min(kSealBlockBytes, bytes - block * kSealBlockBytes);
 }

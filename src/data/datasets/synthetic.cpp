@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 
@@ -64,7 +65,7 @@ at::Tensor SyntheticSet::features(int64_t pass, int64_t first, int64_t count) co
 
   // Every (pass, split) has its own stream of draws.
   const uint64_t stream = kFeatures + 2 * static_cast<uint64_t>(pass) + (options_.test ? 1 : 0);
-  parallel_tasks((count + kTaskRows - 1) / kTaskRows, [&](int64_t task) {
+  parallel_tasks(divide_up(count, kTaskRows), [&](int64_t task) {
     for (int64_t row = task * kTaskRows; row < std::min(count, (task + 1) * kTaskRows); ++row)
       add_normal(means + classes[row] * options_.dim, 1, quantiles,
                  Random(options_.seed, Purpose::kNoise, stream, first + row), options_.dim,

@@ -6,6 +6,10 @@
 
 namespace dissent {
 
+/// What data.rows and data.classes default to for synthetic: the rows of MNIST and the classes of
+/// ImageNet.
+inline constexpr int64_t kSyntheticRows = 60000, kSyntheticClasses = 1000;
+
 struct SyntheticOptions {
   uint64_t seed = 42;
   int64_t rows = 0;     ///< per pass

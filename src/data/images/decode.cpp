@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "core/regular_file.hpp"
+#include "data/options.hpp"
 
 namespace dissent {
 namespace {
@@ -46,7 +47,7 @@ std::string bytes_of(const std::string& path) {
 }  // namespace
 
 Background background_of(const std::string& text) {
-  if (text == "none") return {};
+  if (text == kNoneSelected) return {};
   if (text == "white") return {{255, 255, 255}};
   if (text == "black") return {{0, 0, 0}};
 

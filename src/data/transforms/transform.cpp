@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "core/tensor_check.hpp"
 
@@ -276,7 +277,7 @@ at::Tensor transform_rows(const TransformOptions& options, const at::Tensor& ima
   auto result = at::empty({count, kPlanes, options.size, options.size}, at::kFloat);
   auto* out = result.data_ptr<float>();
   const ImageTransform transform(options);
-  parallel_tasks((count + kTransformRows - 1) / kTransformRows, [&](int64_t task) {
+  parallel_tasks(divide_up(count, kTransformRows), [&](int64_t task) {
     for (int64_t i = task * kTransformRows; i < std::min(count, (task + 1) * kTransformRows); ++i)
       transform.row(images[index[i]], seed, stream, index[i],
                     out + i * kPlanes * options.size * options.size);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "core/divide_up.hpp"
 #include "evaluate/subjects/member_networks.hpp"
 #include "storage/h5.hpp"
 
@@ -41,7 +42,7 @@ class LogitsCache {
   /// without the soup, or a complete one with it, is used; key().units says what it holds.
   /// Error::kData: no space, unwritable. Collective.
   LogitsCache(Communicator& comm, LogitsCacheKey key);
-  int64_t shards() const { return (key_.rows + key_.shard_rows - 1) / key_.shard_rows; }
+  int64_t shards() const { return divide_up(key_.rows, key_.shard_rows); }
   bool has(int64_t shard) const { return present_[shard]; }
   bool complete() const;
   const LogitsCacheKey& key() const { return key_; }

@@ -4,6 +4,7 @@
 
 #include <dissent/error.hpp>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "core/progress_bar.hpp"
 #include "core/stop.hpp"
@@ -54,7 +55,7 @@ at::Tensor block_values(const ColumnPlan& plan, const MemberOutputs& outputs,
 // rows.
 at::Tensor assemble(Communicator& comm, const std::vector<at::Tensor>& local, int64_t rows,
                     int64_t task_rows, int64_t columns) {
-  const int64_t tasks = (rows + task_rows - 1) / task_rows;
+  const int64_t tasks = divide_up(rows, task_rows);
   const auto rows_of = [&](int64_t task) { return std::min(task_rows, rows - task * task_rows); };
   std::vector<int64_t> sizes(comm.size(), 0);
   for (int64_t t = 0; t < tasks; ++t) sizes[t % comm.size()] += columns * rows_of(t);
@@ -90,7 +91,7 @@ class Pass {
   }
 
   int64_t task_rows() const { return task_rows_; }
-  int64_t tasks() const { return (set_.rows() + task_rows_ - 1) / task_rows_; }
+  int64_t tasks() const { return divide_up(set_.rows(), task_rows_); }
   /// [columns, n] pieces of this rank's tasks.
   const std::vector<at::Tensor>& values(size_t ensemble) const { return values_[ensemble]; }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "core/tensor_check.hpp"
 
@@ -303,7 +304,7 @@ at::Tensor fused_scores(const at::Tensor& logits,
   auto* out = values.data_ptr<double>();
 
   const auto* first = rows_first.const_data_ptr<float>();
-  parallel_tasks((rows + kScoreRows - 1) / kScoreRows, [&](int64_t task) {
+  parallel_tasks(divide_up(rows, kScoreRows), [&](int64_t task) {
     RowSpace space(members, classes);
     std::vector<const float*> z(members);
     double row_values[kPlaces] = {};

@@ -18,6 +18,7 @@
 #include "evaluate/subjects/head_networks.hpp"
 #include "evaluate/subjects/image_networks.hpp"
 #include "storage/checkpoint.hpp"
+#include "storage/run_folder.hpp"
 #include "train/config/head_config.hpp"
 #include "train/config/image_config.hpp"
 
@@ -144,12 +145,12 @@ std::string training_hash(const std::string& config_text) {
 LoadedEnsemble load_ensemble(const std::string& path) {
   // A checkpoint comes first: the folder of a run may also hold its exported ensemble.
   namespace fs = std::filesystem;
-  const bool folder = fs::is_directory(path), run = fs::exists(path + "/checkpoint.h5");
+  const bool folder = fs::is_directory(path), run = fs::exists(path + "/" + kCheckpointFile);
   if (folder && !run && is_ensemble_folder(path)) return load_ensemble_folder(path);
 
   // Messages, caches and result rows refer to the checkpoint, also if its folder was given.
   LoadedEnsemble loaded;
-  loaded.path = folder ? path + "/checkpoint.h5" : path;
+  loaded.path = folder ? path + "/" + kCheckpointFile : path;
   loaded.run = run_name(loaded.path);
   const CheckpointReader file(loaded.path);
   loaded.config_hash = file.config_hash();

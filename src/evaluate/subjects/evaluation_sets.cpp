@@ -90,14 +90,14 @@ void check_leaks(const EvaluateConfig& config, EvaluationSets& sets) {
 
 std::vector<std::unique_ptr<EvaluationSet>> open_images(const EvaluateSet& spec,
                                                         const std::string& transform) {
-  DISSENT_CHECK(transform != "auto", kUsage,
+  DISSENT_CHECK(transform != kAutoTransform, kUsage,
                 "evaluate.sets: {}: expected an ensemble of networks on images, or "
                 "evaluate.transform, found neither: images need a transform",
                 spec.name);
 
   // Each corruption is a set of its own, so that metrics are averaged over corruptions.
   std::vector<std::string> corruptions{spec.corruption};
-  if (spec.corruption == "all") {
+  if (spec.corruption == kAllCorruptions) {
     corruptions.clear();
     for (const auto& info : corruption_table()) corruptions.push_back(info.name);
   }
@@ -128,7 +128,7 @@ ImageDataOptions picture_data(const EvaluateSet& spec) {
 std::vector<std::unique_ptr<EvaluationSet>> open_sets(const EvaluateSet& spec,
                                                       const std::string& default_transform) {
   if (spec.paths.empty())
-    return open_images(spec, spec.transform == "auto" ? default_transform : spec.transform);
+    return open_images(spec, spec.transform == kAutoTransform ? default_transform : spec.transform);
 
   const auto paths = expand_paths(spec.paths);
 

@@ -17,6 +17,7 @@
 #include "models/weights/state_dict.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/checkpoint.hpp"
+#include "storage/run_folder.hpp"
 #include "storage/seal.hpp"
 #include "train/config/image_config.hpp"
 
@@ -144,7 +145,7 @@ json description(const CheckpointReader& file, const std::string& weights, int64
 
 std::vector<std::string> export_ensemble(const std::string& run, const std::string& folder,
                                          ExportNames names) {
-  const CheckpointReader file(fs::is_directory(run) ? run + "/checkpoint.h5" : run);
+  const CheckpointReader file(fs::is_directory(run) ? run + "/" + kCheckpointFile : run);
 
   // The same weights that evaluate and cache read.
   const std::string group = file.names("average").empty() ? "members" : "average";

@@ -14,6 +14,7 @@
 
 #include <fmt/ranges.h>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "evaluate/subjects/content_hash.hpp"
 
@@ -56,7 +57,7 @@ class HeadNetworks : public MemberNetworks {
   MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
                         bool features) const override {
     const auto n = static_cast<int64_t>(which.size());
-    const int64_t rows = x.size(0), pieces = (rows + kProductRows - 1) / kProductRows;
+    const int64_t rows = x.size(0), pieces = divide_up(rows, kProductRows);
     const bool own = features && !shared_;
     MemberOutputs out{at::empty({n, rows, classes_}, x.options()),
                       own ? at::empty({n, rows, feature_dim()}, x.options()) : at::Tensor(), 0};

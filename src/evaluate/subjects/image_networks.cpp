@@ -14,6 +14,7 @@
 #include <dissent/losses/gradcam.hpp>
 #include <dissent/scores/ensemble_output.hpp>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "evaluate/subjects/content_hash.hpp"
 
@@ -48,7 +49,7 @@ class ImageNetworks : public MemberNetworks {
   MemberOutputs forward(const at::Tensor& x, std::span<const int64_t> which,
                         bool features) const override {
     const auto n = static_cast<int64_t>(which.size());
-    const int64_t rows = x.size(0), pieces = (rows + kPassRows - 1) / kPassRows,
+    const int64_t rows = x.size(0), pieces = divide_up(rows, kPassRows),
                   networks = multihead() ? 1 : n;
     MemberOutputs out{
         at::empty({n, rows, classes()}, x.options()),

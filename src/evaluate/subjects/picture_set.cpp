@@ -96,7 +96,7 @@ std::unique_ptr<EvaluationSet> open_picture_set(const ImageDataOptions& options,
                                                 const std::string& transform,
                                                 CorruptionOptions corruption) {
   auto spec = find_transform(transform);
-  if (corruption.name != "none")
+  if (corruption.enabled())
     spec.name += fmt::format(", {} {}{}", corruption.name, corruption.severity,
                              corruption.as_stored ? " as stored" : "");
   spec.options.corruption = std::move(corruption);

@@ -21,6 +21,7 @@
 #include "models/networks/registry.hpp"
 #include "models/weights/load.hpp"
 #include "storage/checkpoint.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent {
 namespace {
@@ -145,7 +146,7 @@ Loaded load(const TrunkOptions& options, int64_t image_size, uint64_t seed) {
                 options.weights);
 
   const std::string path =
-      fs::is_directory(options.weights) ? options.weights + "/checkpoint.h5" : options.weights;
+      fs::is_directory(options.weights) ? options.weights + "/" + kCheckpointFile : options.weights;
   DISSENT_CHECK(fs::exists(path), kData,
                 "trunk.weights ({}): expected a run folder with checkpoint.h5, found a folder "
                 "without one; its training may not have written one yet",

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/divide_up.hpp"
 #include "core/edited_text.hpp"
 #include "core/regular_file.hpp"
 #include "models/weights/state_dict.hpp"
@@ -235,7 +236,7 @@ void write_safetensors(const std::string& path, const StateDict& tensors,
 
   // The header is padded with spaces, so that the values start at a multiple of 8 bytes.
   auto text = header.dump();
-  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  text.resize(divide_up(text.size(), kAlignment) * kAlignment, ' ');
 
   // Written under another name and renamed: a reader sees a whole file or none.
   const auto temporary = temporary_name(path);

@@ -179,12 +179,11 @@ const TableSpec& train_runtime_table() {
   static const TableSpec table = [] {
     TableSpec all = runtime_table();
     const auto live =
-        TableOf<T>("runtime", "")
-            .option("wandb", &T::wandb,
+        OptionTable<T>("runtime", "")
+            .choice("wandb", &T::wandb, kWandbModes,
                     {.meaning = "live logging to Weights & Biases (docs/logging.md); auto: "
                                 "WANDB_MODE, else online if WANDB_API_KEY is set, else off",
-                     .scope = Scope::kExecution,
-                     .choices = {"auto", "off", "online", "offline"}})
+                     .scope = Scope::kExecution})
             .option("wandb_project", &T::wandb_project,
                     {.meaning = "W&B project; empty: WANDB_PROJECT, else dissent",
                      .scope = Scope::kExecution})
@@ -211,6 +210,11 @@ const TableSpec& train_runtime_table() {
   return table;
 }
 
+std::string needs_gpu_text(Precision precision) {
+  return fmt::format("\"{}\" needs a GPU: expected another runtime.device, found \"cpu\"",
+                     precision_name(precision));
+}
+
 void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64_t epochs,
                           Conflicts& conflicts) {
   add_experiment_conflicts(c.experiment, conflicts);
@@ -218,8 +222,7 @@ void add_common_conflicts(const CommonTrainConfig& c, Precision precision, int64
   // Contradictions to a device that is named. That of "auto" is checked once it is known.
   const bool needs_gpu = precision == Precision::kTf32 || precision == Precision::kF16;
   conflicts.add(needs_gpu && c.runtime.device == DeviceChoice::kCpu, "training.precision",
-                fmt::format("\"{}\" needs a GPU: expected another runtime.device, found \"cpu\"",
-                            precision_name(precision)));
+                needs_gpu_text(precision));
 
   conflicts.add(precision == Precision::kF64 && c.runtime.device == DeviceChoice::kCuda,
                 "training.precision", kF64OnGpu);

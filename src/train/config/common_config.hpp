@@ -14,6 +14,7 @@
 #include "config/schema.hpp"
 #include "core/device_math.hpp"
 #include "core/option_table.hpp"
+#include "core/wandb_mode.hpp"
 #include "losses/weighted_sum.hpp"
 #include "train/update/optimizer.hpp"
 #include "train/update/schedule.hpp"
@@ -70,7 +71,7 @@ struct RuntimeOptions {
   double timeout_s = 600;
   bool deterministic = false;
   // Only in trainings.
-  std::string wandb = "auto";
+  WandbMode wandb = WandbMode::kAuto;
   std::string wandb_project, wandb_entity;
   double wandb_finish_s = 30;
   bool tensorboard = false;
@@ -115,8 +116,7 @@ void add_common_conflicts(const CommonTrainConfig& config, Precision precision, 
                           Conflicts& conflicts);
 
 /// Messages for a precision that the device does not have.
-inline constexpr const char* kTf32OnCpu =
-    "\"tf32\" needs a GPU: expected another runtime.device, found \"cpu\"";
+std::string needs_gpu_text(Precision precision);
 inline constexpr const char* kF64OnGpu =
     "\"f64\" is computed on CPUs only: expected runtime.device = \"cpu\", found a GPU";
 

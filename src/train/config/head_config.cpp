@@ -100,8 +100,7 @@ Conflicts head_conflicts(const TrainConfig& c) {
 
   // Contradictions to a device that is named. That of "auto" is checked when it is known.
   conflicts.add(c.training.precision == Precision::kBf16 && c.runtime.device == DeviceChoice::kCpu,
-                "training.precision",
-                "\"bf16\" needs a GPU: expected another runtime.device, found \"cpu\"");
+                "training.precision", needs_gpu_text(Precision::kBf16));
   conflicts.add(c.data.residency == Residency::kDevice && c.runtime.device == DeviceChoice::kCpu,
                 "data.residency",
                 "\"device\" needs a GPU: expected another runtime.device, found \"cpu\"");

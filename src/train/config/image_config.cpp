@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/read.hpp"
+#include "data/datasets/registry.hpp"
 
 namespace dissent {
 namespace {
@@ -45,8 +46,9 @@ const TableSpec& data_table() {
                        "images: train networks on images (cache: train heads on cached features)",
                    .choices = {"images"}})
           .option("dataset", &T::dataset,
-                  {.meaning = "a registered set; with a list, only a name for the set; empty: the "
-                              "list's file name, or fashion_mnist without a list"})
+                  {.meaning = fmt::format("a registered set; with a list, only a name for the set; "
+                                          "empty: the list's file name, or {} without a list",
+                                          kDefaultDataset)})
           .option("root", &T::root, {.meaning = kRoot, .scope = Scope::kExecution})
           .option("split", &T::split, {.meaning = "part of a registered set"})
           .option("list", &T::list, {.meaning = kList, .scope = Scope::kExecution})

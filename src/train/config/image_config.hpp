@@ -15,9 +15,6 @@
 
 namespace dissent {
 
-/// validation.transform and unlabelled.transform: the test transform of data.transform.
-inline constexpr const char* kAutoTransform = "auto";
-
 /// Order of the training images.
 enum class Sampler { kShuffled, kClassBalanced };
 /// What happens to a damaged image.
@@ -46,7 +43,7 @@ struct ImageTrainDataOptions {
   std::optional<int64_t> classes;
   std::optional<int64_t> ignore_label;
   bool allow_empty = false;
-  std::string background = "none";
+  std::string background = kNoneSelected;
   std::string transform = "mnist_train";
   int64_t batch_size = 128;
   bool same_batch = false;
@@ -64,7 +61,7 @@ struct ImageValidationOptions {
   std::string split = "test";
   std::string list;
   std::string rows;
-  std::string transform = "auto";
+  std::string transform = kAutoTransform;
   int64_t batch_size = 200;
 };
 /// [unlabelled]
@@ -74,7 +71,7 @@ struct ImageUnlabelledOptions {
   std::string split = "train";
   std::string list;
   std::string rows;
-  std::string transform = "auto";
+  std::string transform = kAutoTransform;
   int64_t batch_size = 128;
 };
 

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "core/random.hpp"
 #include "core/timing.hpp"

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/divide_up.hpp"
 #include "models/linear.hpp"
 #include "storage/chunk_stream.hpp"
 #include "storage/h5.hpp"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/divide_up.hpp"
 #include "ensemble/split_loss.hpp"
 #include "storage/h5.hpp"
 #include "train/images/image_engine.hpp"

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/divide_up.hpp"
 #include "models/networks/image_network.hpp"
 #include "train/config/image_config.hpp"
 #include "train/cost/shared_costs.hpp"

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "comm/grid.hpp"
+#include "core/divide_up.hpp"
 
 // What trainings on caches and on images cost in the same way: files, time of messages and epochs,
 // and the choice of a grid. Values are f32.
@@ -14,8 +15,6 @@ inline constexpr int64_t kFloatBytes = sizeof(float);
 /// LibTorch, MPI, HDF5 and what they allocate, of one process: the peak of a training of 72
 /// parameters (docs/performance.md), 148 .. 151 MiB.
 inline constexpr int64_t kBaseBytes = int64_t{150} << 20;
-
-inline int64_t divide_up(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 /// What a run writes.
 struct RunFiles {

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 
+#include "core/divide_up.hpp"
 #include "core/parallel.hpp"
 #include "train/heads/logit_exchange.hpp"
 
@@ -139,8 +140,8 @@ std::vector<int64_t> probed_steps(const std::vector<Step>& steps, int64_t member
   std::set<int64_t> chosen;
   for (const auto& own : of_member) {
     if (own.empty()) continue;
-    const auto count = std::min<int64_t>(
-        samples, static_cast<int64_t>(own.size() + kStepsPerSample - 1) / kStepsPerSample);
+    const auto count =
+        std::min<int64_t>(samples, divide_up(static_cast<int64_t>(own.size()), kStepsPerSample));
     for (int64_t k = 0; k < count; ++k) chosen.insert(own[(2 * k + 1) * own.size() / (2 * count)]);
   }
   return {chosen.begin(), chosen.end()};

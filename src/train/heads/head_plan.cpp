@@ -2,15 +2,16 @@
 
 #include <algorithm>
 
+#include "core/divide_up.hpp"
 #include "core/random.hpp"
 
 namespace dissent {
 
 PassChunks::PassChunks(const PlanOptions& options) {
-  const auto steps = [&](int64_t of) { return (of + options.batch_size - 1) / options.batch_size; };
+  const auto steps = [&](int64_t of) { return divide_up(of, options.batch_size); };
   rows = options.chunk_rows > 0 ? std::min(options.chunk_rows, options.rows_per_pass)
                                 : options.rows_per_pass;
-  count = rows > 0 ? (options.rows_per_pass + rows - 1) / rows : 1;
+  count = rows > 0 ? divide_up(options.rows_per_pass, rows) : 1;
 
   // The last chunk may be shorter, and each chunk ends with a batch of its own that may be short.
   last_rows = options.rows_per_pass - (count - 1) * rows;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "comm/device.hpp"
+#include "core/divide_up.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/node_memory.hpp"
 
@@ -16,7 +17,7 @@ namespace {
 
 // Number of groups of ranks on this node that each read a stream.
 int64_t groups_of(const Communicator& node, const Communicator& run_node) {
-  return (node.size() + run_node.size() - 1) / run_node.size();
+  return divide_up(node.size(), run_node.size());
 }
 
 // "auto" streams only if the plan has chunks and the rows do not fit into three quarters of the
@@ -89,12 +90,10 @@ void check_bound(const FeatureCache& cache, const RowSelection& selection,
       advice);
 }
 
-}  // namespace
-
-namespace {
 at::Tensor places_of(std::span<const int64_t> rows, at::Device device) {
   return to_device(at::tensor(at::ArrayRef<int64_t>(rows.data(), rows.size()), at::kLong), device);
 }
+
 }  // namespace
 
 DeviceRows DeviceRows::copy(const HostResidency& host, at::Device device) {

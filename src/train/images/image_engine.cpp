@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/divide_up.hpp"
 #include "core/stop.hpp"
 #include "data/datasets/folder_list.hpp"
 #include "models/weights/load.hpp"
@@ -146,7 +147,7 @@ std::vector<std::string> ImageEngine::loss_names() const {
 int64_t ImageEngine::steps_per_epoch() const {
   // The last update of an epoch may have fewer batches.
   const int64_t batches = batches_per_epoch(plan_options_);
-  return (batches + plan_options_.accumulation - 1) / plan_options_.accumulation;
+  return divide_up(batches, plan_options_.accumulation);
 }
 
 void ImageEngine::start(const TrainingServices& services) {
@@ -210,10 +211,11 @@ TraceShape ImageEngine::trace_shape() const {
       "--trace: expected data.on_damaged = \"error\", found \"skip\": a trace records the "
       "rows that were requested");
 
-  // Pixels of three channels, and per image a row number, a label and the draws of its transform.
+  // The pixels, and per image a row number, a label and the draws of its transform.
   const int64_t size = data_.train.transform.size;
   const int64_t image_bytes =
-      3 * size * size * members_.values.element_size() + 8 * static_cast<int64_t>(sizeof(int64_t));
+      members_.network->channels() * size * size * members_.values.element_size() +
+      8 * static_cast<int64_t>(sizeof(int64_t));
 
   const int64_t own_batches = plan_options_.same_batch ? 1 : members_.networks();
   const int64_t images = own_batches * plan_options_.batch_size +

@@ -3,6 +3,8 @@
 #include <map>
 #include <vector>
 
+#include "core/divide_up.hpp"
+
 namespace dissent {
 
 struct ImagePlanOptions {
@@ -28,7 +30,7 @@ class ImageEpoch {
   int64_t epoch() const { return epoch_; }
   int64_t batches() const;
   /// Number of updates, each of `accumulation` batches; the last may have fewer.
-  int64_t steps() const { return (batches() + options_.accumulation - 1) / options_.accumulation; }
+  int64_t steps() const { return divide_up(batches(), options_.accumulation); }
   /// Rows of a member's batch; with same_batch those of member 0.
   std::vector<int64_t> rows(int64_t member, int64_t batch) const;
   /// Key of the random transforms of these rows, together with the row: different for every epoch

@@ -10,14 +10,12 @@
 
 #include "core/stop.hpp"
 #include "core/timing.hpp"
+#include "storage/run_folder.hpp"
 #include "train/run/run_checkpoint.hpp"
 #include "train/run/validation.hpp"
 
 namespace dissent {
 namespace {
-
-constexpr const char* kCheckpoint = "checkpoint.h5";
-constexpr const char* kBest = "best.h5";
 
 std::unique_ptr<TraceWriter> make_trace(const RunContext& context, const TrainingEngine& engine) {
   if (context.trace == 0) return nullptr;
@@ -75,13 +73,13 @@ bool EnsembleTrainer::train(bool resume) {
   progress_.finish();
   if (trace_) trace_->finish([this] { return engine_.weights(); });
   engine_.finish();
-  write_checkpoint(kCheckpoint);
+  write_checkpoint(kCheckpointFile);
   return true;
 }
 
 void EnsembleTrainer::read_checkpoint() {
   agree(*grid_.run, [&] {
-    state_ = read_run_checkpoint(context_.folder + "/" + kCheckpoint, engine_.contents(),
+    state_ = read_run_checkpoint(context_.folder + "/" + kCheckpointFile, engine_.contents(),
                                  optimizer_, schedule_);
   });
   spdlog::info("event=resume folder={} epoch={} step={}", context_.folder, state_.epoch,
@@ -146,7 +144,7 @@ bool EnsembleTrainer::run_epoch() {
 
   if (!finish_epoch()) return false;
   const bool done = state_.epoch == options_.epochs;
-  if (request != Request::kNone && !done) write_checkpoint(kCheckpoint);
+  if (request != Request::kNone && !done) write_checkpoint(kCheckpointFile);
   return request != Request::kStop || done;
 }
 
@@ -170,7 +168,7 @@ void EnsembleTrainer::write_checkpoint_inside_epoch() {
     state_.probes = tables_.probes.clone();
     grid_.run->all_reduce(state_.probes, ReduceOp::kSum);
   }
-  write_checkpoint(kCheckpoint);
+  write_checkpoint(kCheckpointFile);
   state_.steps = state_.probes = at::Tensor();
 }
 
@@ -193,7 +191,7 @@ bool EnsembleTrainer::finish_epoch() {
     spdlog::info("event=validation_abandoned folder={} epoch={}", context_.folder, state_.epoch);
     state_.steps = tables_.steps;
     if (tables_.probes.numel() > 0) state_.probes = tables_.probes;
-    write_checkpoint(kCheckpoint);
+    write_checkpoint(kCheckpointFile);
     state_.steps = state_.probes = at::Tensor();
     return false;
   }
@@ -210,7 +208,7 @@ bool EnsembleTrainer::finish_epoch() {
   // Of equal epochs the later one stays: it has trained longer.
   if (validated && record.accuracy_ensemble >= state_.best_accuracy) {
     state_.best_accuracy = record.accuracy_ensemble;
-    write_checkpoint(kBest);
+    write_checkpoint(kBestFile);
   }
   return true;
 }
@@ -245,7 +243,7 @@ void EnsembleTrainer::write_checkpoint(const std::string& name) {
   }
 
   // best.h5 does not count for checkpoint.every_minutes: a run resumes from checkpoint.h5 alone.
-  if (name == kCheckpoint) last_checkpoint_ = Clock::now();
+  if (name == kCheckpointFile) last_checkpoint_ = Clock::now();
   spdlog::info("event=checkpoint path={}/{} next_epoch={} next_step={}", context_.folder, name,
                state_.epoch, state_.step);
 }

@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "storage/atomic_file.hpp"
+#include "storage/run_folder.hpp"
 #include "storage/train_log.hpp"
 
 namespace dissent {
@@ -75,14 +76,14 @@ std::string train_csv(const std::vector<EpochRecord>& records,
 
 void write_progress(const RunContext& context, int64_t epoch, int64_t epochs, int64_t steps) {
   atomic_write_text(
-      context.folder + "/progress.json",
+      context.folder + "/" + kProgressFile,
       fmt::format("{{\"epoch\": {}, \"epochs\": {}, \"steps\": {}}}\n", epoch, epochs, steps));
 }
 
 void write_epoch_log(const RunContext& context, const std::vector<std::string>& losses,
                      const std::vector<EpochRecord>& records, int64_t epochs) {
   const auto& last = records.back();
-  atomic_write_text(context.folder + "/train.csv", train_csv(records, losses));
+  atomic_write_text(context.folder + "/" + kTrainLogFile, train_csv(records, losses));
   write_progress(context, last.epoch + 1, epochs, last.steps);
 
   std::string values;

@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "comm/runtime.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent {
 namespace {
@@ -29,7 +30,7 @@ double unix_seconds() {
 }
 
 std::string path_of(const std::string& folder, int rank) {
-  return fmt::format("{}/heartbeat.{}", folder, rank);
+  return folder + "/" + heartbeat_name(rank);
 }
 
 // The record of a heartbeat file.

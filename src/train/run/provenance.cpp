@@ -16,10 +16,12 @@
 
 #include "build_info.hpp"
 #include "comm/runtime.hpp"
+#include "core/enum_names.hpp"
 #include "core/parallel.hpp"
 #include "storage/atomic_file.hpp"
 #include "storage/json_record.hpp"
 #include "storage/node_memory.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent {
 namespace {
@@ -55,7 +57,7 @@ Provenance::Provenance(Communicator& run, const GridShape& shape, const RunConte
 }
 
 void Provenance::read_earlier_starts() {
-  std::ifstream file(folder_ + "/provenance.json");
+  std::ifstream file(folder_ + "/" + kProvenanceFile);
   const auto before = file ? parse_record(file, false) : nlohmann::json();
   if (!before.is_object()) return;
   try {
@@ -68,8 +70,8 @@ void Provenance::read_earlier_starts() {
     // heartbeat is the best estimate of its end.
     const auto last = parsed_time(before.value("last_start", before.value("start", "")));
     double beat_s = 0;
-    if (before.value("state", "") == "running" && last &&
-        std::ifstream(folder_ + "/heartbeat.0") >> beat_s)
+    if (value_in(kRunStatusNames, before.value("state", "")) == RunStatus::kRunning && last &&
+        std::ifstream(folder_ + "/" + heartbeat_name(0)) >> beat_s)
       wall_before_s_ +=
           std::max(0.0, beat_s - std::chrono::duration<double>(last->time_since_epoch()).count());
   } catch (const nlohmann::json::exception&) {
@@ -80,28 +82,28 @@ void Provenance::read_earlier_starts() {
   }
 }
 
-void Provenance::write(const std::string& state) const {
-  atomic_write_text(folder_ + "/provenance.json", text(state, ""));
+void Provenance::write(RunStatus status) const {
+  atomic_write_text(folder_ + "/" + kProvenanceFile, text(status, ""));
 }
 
 void Provenance::write_failure(const std::string& message) const noexcept {
   try {
     // Several ranks may fail at once: each writes a file of its own, and the last rename stays.
-    const std::string own = fmt::format("{}/provenance.json.{}", folder_, rank_);
-    atomic_write_text(own, text("failed", message));
-    std::filesystem::rename(own, folder_ + "/provenance.json");
+    const std::string own = fmt::format("{}/{}.{}", folder_, kProvenanceFile, rank_);
+    atomic_write_text(own, text(RunStatus::kFailed, message));
+    std::filesystem::rename(own, folder_ + "/" + kProvenanceFile);
   } catch (const std::exception& error) {
     spdlog::warn("event=provenance_not_written folder={} reason=\"{}\"", folder_, error.what());
   }
 }
 
-std::string Provenance::text(const std::string& state, const std::string& error) const {
+std::string Provenance::text(RunStatus status, const std::string& error) const {
   const auto now = std::chrono::system_clock::now();
   nlohmann::ordered_json json;
 
   json["format"] = "dissent-provenance";
   json["version"] = 1;
-  json["state"] = state;
+  json["state"] = name_in(kRunStatusNames, status);
   if (!error.empty()) {
     json["error"] = error;
     json["error_rank"] = rank_;

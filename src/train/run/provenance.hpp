@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "comm/grid.hpp"
+#include "storage/run_folder.hpp"
 #include "train/run/epoch_record.hpp"
 
 namespace dissent {
@@ -18,17 +19,17 @@ class Provenance {
   /// start that was killed counts until its last heartbeat.
   Provenance(Communicator& run, const GridShape& shape, const RunContext& context,
              std::string caches, bool resumed);
-  /// Writes <folder>/provenance.json; rank 0 of the run only. state: "running", "finished",
-  /// "stopped". Error::kData.
-  void write(const std::string& state) const;
-  /// Writes the state "failed" with an error's message and this rank. Several ranks with different
-  /// errors may call it at once: the last one is kept. Never throws, because it is called while an
-  /// error is handled.
+  /// Writes <folder>/provenance.json; rank 0 of the run only. kFailed is written by
+  /// write_failure. Error::kData.
+  void write(RunStatus status) const;
+  /// Writes kFailed with an error's message and this rank. Several ranks with different errors may
+  /// call it at once: the last one is kept. Never throws, because it is called while an error is
+  /// handled.
   void write_failure(const std::string& message) const noexcept;
 
  private:
   void read_earlier_starts();
-  std::string text(const std::string& state, const std::string& error) const;
+  std::string text(RunStatus status, const std::string& error) const;
   int rank_;
   std::string folder_, config_hash_;
   uint64_t seed_;

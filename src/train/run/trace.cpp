@@ -8,6 +8,7 @@
 
 #include "comm/communicator.hpp"
 #include "storage/atomic_file.hpp"
+#include "storage/run_folder.hpp"
 
 namespace dissent {
 namespace {
@@ -29,7 +30,7 @@ int64_t bytes_of(const NamedTensors& tensors) {
 TraceWriter::TraceWriter(const RunContext& context, const std::string& kind,
                          const std::vector<std::string>& losses, int64_t steps, int64_t step_bytes,
                          const NamedTensors& initial)
-    : path_(context.folder + "/trace.h5"), temporary_(temporary_name(path_)), steps_(steps) {
+    : path_(context.folder + "/" + kTraceFile), temporary_(temporary_name(path_)), steps_(steps) {
   // Weights are written up to three times: initial, first, final. A full disk is an error now and
   // not hours later.
   check_free_space(

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "comm/grid.hpp"
+#include "core/divide_up.hpp"
 #include "core/progress_bar.hpp"
 #include "train/run/epoch_record.hpp"
 #include "train/run/heartbeat.hpp"
@@ -56,7 +57,7 @@ struct ValidationBlock {
 struct ValidationPlan {
   int64_t rows = 0;
   int64_t block_rows = 1;
-  int64_t blocks() const { return (rows + block_rows - 1) / block_rows; }
+  int64_t blocks() const { return divide_up(rows, block_rows); }
   /// Row numbers of a block: consecutive; the last block may be short.
   std::vector<int64_t> rows_of(int64_t block) const {
     const int64_t first = block * block_rows;
