@@ -84,7 +84,7 @@ PredictorValues compute_values(const RowContext& context, const SetColumns& colu
     for (const auto& predictor : *list) {
       if (labelled) jobs.push_back({&predictor, nullptr});
 
-      // Without `id` this is the in-distribution set itself, or one that is not to be told apart.
+      // Without `id` this is the in-distribution set itself, or one that is not compared with it.
       if (!id) continue;
       for (const auto& score : context.choices.scores) {
         const bool no_networks = list == &sub_ensembles && score.mean_of_networks();

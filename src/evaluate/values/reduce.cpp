@@ -108,7 +108,7 @@ std::vector<double> scores_at(Communicator& comm, const SortedScores& scores,
   while (low != high) {
     auto at_least = at::empty({static_cast<int64_t>(positions.size())}, at::kLong);
 
-    // Rounded up, so that two neighbouring keys are told apart too.
+    // Rounded up, so that two neighbouring keys are separated too.
     const auto middle = [&](size_t i) {
       return low[i] + (high[i] - low[i]) / 2 + (high[i] - low[i]) % 2;
     };

@@ -47,9 +47,9 @@ struct RankOptions {
 /// AUROC, AUPR, average precision, FPR and AURC of scores that are distributed over ranks. Throws
 /// Error::kData if there are no positives or no negatives. The sorted scores are cut at keys
 /// that every rank sampled from its own, into rounds of at most about round_values; each round goes
-/// to all ranks, and one of them ranks it. Memory beside the scores: two rounds, and 24 (ranks x
-/// cuts) bytes; no rank holds all scores. Time: n log n for the rank's own scores, and N scores
-/// received by each rank.
+/// to all ranks, and one of them ranks it. Memory in addition to the scores: two rounds, and 24
+/// (ranks x cuts) bytes; no rank holds all scores. Time: n log n for the rank's own scores, and N
+/// scores received by each rank.
 metrics::RankingValues rank_scores(Communicator& comm, const SortedScores& positive,
                                    const SortedScores& negative,
                                    const metrics::RankingRequest& request = {},
