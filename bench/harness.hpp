@@ -47,8 +47,8 @@ class Options {
 /// code of its kind.
 int run(Options& options, int argc, char** argv, const std::function<void()>& benchmark);
 
-/// A value in the output beside the time; whole numbers are printed as such, others with six
-/// digits.
+/// A value in the output in addition to the time; whole numbers are printed as such, others with
+/// six digits.
 struct Value {
   Value(std::string key, int64_t number);
   Value(std::string key, double number);

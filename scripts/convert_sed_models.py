@@ -367,7 +367,7 @@ def write_ensemble(folder, name, members, rest, kind, options, source, metadata)
         (part / "ensemble.json").write_text(json.dumps(described, indent=2) + "\n")
     replace_folder(part, folder / name)
     network = f"{described['model']} of {described['classes']} classes, " if described else ""
-    print(f"{source}: {kind}, {network}{len(members)} members of {len(members[0])} tensors, {len(rest)} beside them -> {folder / name}")
+    print(f"{source}: {kind}, {network}{len(members)} members of {len(members[0])} tensors, {len(rest)} other tensors -> {folder / name}")
 
 
 class Work:

@@ -1,5 +1,5 @@
 # Sourced by the batch scripts in this folder. Replaces the script by `dissent jobs exec`, which starts the program under the launcher, forwards signals
-# from Slurm to the ranks, and requeues the job if the program stopped before it finished (exit code 75, src/jobs/execute.hpp).
+# from Slurm to the ranks, and requeues the job if the program stopped before it finished (exit code 75, src/core/exit_codes.hpp).
 # shellcheck shell=bash
 set -euo pipefail
 

@@ -8,14 +8,14 @@
 # Modules with which the program was built.
 # module load gcc openmpi hdf5/parallel
 
-# The program: in this source tree, in the installed tree (share/dissent/slurm beside bin), or in PATH (for a copy of share/dissent elsewhere). Ranks can run
+# The program: in this source tree, in the installed tree (share/dissent/slurm next to bin), or in PATH (for a copy of share/dissent elsewhere). Ranks can run
 # the program of a container instead (GPUs: CONTAINER_OPTIONS=(--nv)).
 if [ -z "${DISSENT_PROGRAM:-}" ]; then
   for DISSENT_PROGRAM in "$DISSENT_HOME/build/release/dissent" "$(cd "$DISSENT_HOME/../.." && pwd)/bin/dissent" "$(command -v dissent || true)" ''; do
     if [ -x "$DISSENT_PROGRAM" ]; then break; fi
   done
   if [ -z "$DISSENT_PROGRAM" ]; then
-    echo "slurm/site.sh: expected dissent in $DISSENT_HOME/build/release, in bin beside the share/ of an installed tree or in PATH, found none; set DISSENT_PROGRAM" >&2
+    echo "slurm/site.sh: expected dissent in $DISSENT_HOME/build/release, in bin next to the share/ of an installed tree or in PATH, found none; set DISSENT_PROGRAM" >&2
     exit 3
   fi
 fi

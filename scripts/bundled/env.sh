@@ -57,7 +57,7 @@ _dissent_bundle_environment() {
     torch=${found#*$'\n'}
   fi
   if [ ! -e "$torch/lib/libtorch_cpu.so" ]; then echo "dissent bundle: LibTorch: expected $torch/lib/libtorch_cpu.so, found no such file" >&2; return 1; fi
-  # CUDA's libraries from the wheel are beside it.
+  # CUDA's libraries from the wheel are next to it.
   folders=$({ echo "$torch/lib"; find "$(dirname "$torch")/nvidia" -mindepth 2 -maxdepth 2 -name lib 2>/dev/null | grep -E '/(cu[0-9]+|nccl|cudnn)/lib$' | sort; } | paste -s -d : -)
 
   # Use the bundle's compiler libraries only if the system's are older or missing.

@@ -297,7 +297,7 @@ int run_cache(Runtime& runtime, const CommandLine& line) {
   });
   apply_runtime(runtime, config.runtime.threads, config.runtime.timeout_s);
 
-  // With --again the new cache is written beside the old one.
+  // With --again the new cache is written next to the old one.
   auto& world = runtime.world();
   const auto source = open(world, config);
   const bool again = line.flag("again");

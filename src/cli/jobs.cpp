@@ -290,7 +290,7 @@ int show_status(const CommandLine& line, const LoadedSheet& loaded) {
       note_written_off(csv, loaded, statuses, state_root);
     }
 
-    // --watch ends when no job is pending or running, or when nobody reads the output any more.
+    // --watch ends when no job is pending or running, or when no process reads the output any more.
     const bool over =
         std::none_of(statuses.begin(), statuses.end(),
                      [](const jobs::Status& status) { return jobs::is_under_way(status.phase); });

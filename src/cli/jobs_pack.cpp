@@ -123,8 +123,8 @@ class PackGroup {
 
   const std::string& folder() const { return entries_[chosen_].folder; }
 
-  // Claims the first job that nobody runs; -1 if there is none. wait: set if one may become free,
-  // because the process that ran it before the pack was stopped seems to live still.
+  // Claims the first job that no process runs; -1 if there is none. wait: set if one may become
+  // free, because the process that ran it before the pack was stopped seems to live still.
   int64_t claim_next(bool& wait) {
     for (size_t i = 0; i < entries_.size(); ++i) {
       const auto& entry = entries_[i];
@@ -153,7 +153,8 @@ class PackGroup {
       record(entry.folder, state.number,
              {.code = 4,
               .reason = jobs::EndReason::kFailed,
-              .message = fmt::format("failed or was lost {} times", failures),
+              .message = fmt::format("failed or lost {} times (retries: {})", failures,
+                                     state.attempt->retries),
               .wall_s = 0,
               .time = now_s(),
               .is_final = true});

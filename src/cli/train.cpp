@@ -114,7 +114,7 @@ bool train_run(const Config& config, const config::Schema& schema, Data& data, G
   const int64_t seed = config.experiment.seeds[0];
   const auto folder = run_folder(config, seed);
 
-  // With --again the new run is written beside the old one, which it replaces at the end.
+  // With --again the new run is written next to the old one, which it replaces at the end.
   RunContext context{.folder = flags.again ? again_path(folder) : folder,
                      .config_text = config::result_toml(schema),
                      .config_hash = config::config_hash(schema),
@@ -137,7 +137,7 @@ bool train_run(const Config& config, const config::Schema& schema, Data& data, G
         context.folder);
   };
 
-  // Collective: all ranks of the run decide alike whether to resume.
+  // Collective: all ranks of the run make the same decision whether to resume.
   agree(*grid.run, look);
 
   // Nothing to train: the run's files are verified, so that exit code 0 can be relied on.

@@ -32,9 +32,10 @@ CommandLine train_line() {
                    "<output>/<experiment>/seed-<n>/. `dissent config train` prints all keys.",
                    "CONFIG", 1);
   line.option("set", list(), "override a key of the file: table.key=value; may be repeated")
-      .option("wandb", po::value<std::string>()->default_value("", ""),
-              "log to Weights & Biases during the training: online, offline, off, or auto (as its "
-              "environment variables say); same as --set runtime.wandb=MODE (docs/logging.md)")
+      .option(
+          "wandb", po::value<std::string>()->default_value("", ""),
+          "log to Weights & Biases during the training: online, offline, off, or auto (from the "
+          "WANDB_* variables); same as --set runtime.wandb=MODE (docs/logging.md)")
       .flag("tensorboard",
             "write an event file into the folder of each run, updated after each epoch")
       .flag("force", "delete an existing run and train it again")
@@ -341,7 +342,8 @@ CommandLine jobs_line() {
   line.option("where", list(), "use only rows with column=value, * and ? allowed; may be repeated")
       .option("set", list(),
               "table.key=value: override the sheet's cells in every row whose configuration has "
-              "the key; may be repeated. Other settings make other jobs: give status the same ones")
+              "the key; may be repeated. Different settings define different jobs; pass the same "
+              "to status")
       .option("ranks", po::value<int64_t>()->default_value(0, "the sheet's"),
               "number of ranks for every row whose verb supports several ranks")
       .flag("slurm", "again: run on Slurm, like submit")

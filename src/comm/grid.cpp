@@ -19,7 +19,7 @@ const TableSpec& grid_table() {
   // no bit of a result; a split of the data changes the order of sums and BatchNorm's local
   // statistics.
   static const TableSpec table =
-      TableOf<GridOptions>("grid", "How the ranks are split: world size = runs x members x data")
+      TableOf<GridOptions>("grid", "Process grid: world size = runs x members x data")
           .option("runs", &GridOptions::runs,
                   {.meaning = "runs (configuration x seed) trained at the same time",
                    .scope = Scope::kExecution,

@@ -106,10 +106,10 @@ void MpiCommunicator::wait(MPI_Request request, const char* operation) {
     if (waited > settings_->timeout_s) {
       char host[256] = "?";
       gethostname(host, sizeof host - 1);
-      DISSENT_FAIL(
-          kComm,
-          "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone",
-          operation, settings_->timeout_s, rank_, size_, host);
+      DISSENT_FAIL(kComm,
+                   "{} did not end within {} s (rank {} of {}, host {}): another rank hangs or has "
+                   "terminated",
+                   operation, settings_->timeout_s, rank_, size_, host);
     }
   }
 }

@@ -188,10 +188,10 @@ void NcclCommunicator::wait(const char* operation, bool with_stream) {
     if (waited > settings_->timeout_s) {
       const double timeout_s = settings_->timeout_s;
       abort();
-      DISSENT_FAIL(
-          kComm,
-          "{} did not end within {} s (rank {} of {}, host {}): another rank is stuck or gone",
-          operation, timeout_s, rank(), size(), host_name());
+      DISSENT_FAIL(kComm,
+                   "{} did not end within {} s (rank {} of {}, host {}): another rank hangs or has "
+                   "terminated",
+                   operation, timeout_s, rank(), size(), host_name());
     }
   }
 }

@@ -8,7 +8,7 @@ namespace dissent {
 // docs/exit_codes.md and `dissent jobs` use this table.
 
 /// A signal stopped the run and its work so far is kept; the same command continues it. EX_TEMPFAIL
-/// of sysexits.h. slurm/job.sh has the same number.
+/// of sysexits.h.
 inline constexpr int kExitStopped = 75;
 
 /// Shells and launchers report a process that signal n ended as 128 + n.

@@ -82,7 +82,7 @@ std::string free_text() {
 }
 
 [[noreturn]] void end_uncaught() {
-  Failure failure{ErrorKind::kInternal, defect_message("it ended without an exception")};
+  Failure failure{ErrorKind::kInternal, defect_message("terminated without an exception")};
   try {
     if (std::current_exception()) std::rethrow_exception(std::current_exception());
   } catch (...) {
@@ -134,7 +134,7 @@ Failure current_light_failure() {
     // What std::thread throws if the system has no more threads.
     if (error.code() == std::errc::resource_unavailable_try_again)
       return {ErrorKind::kMemory,
-              fmt::format("threads of the host: expected one more, found: {} (limits: ulimit -u, "
+              fmt::format("cannot create a thread: {} (limits: ulimit -u, "
                           "pids.max of the control group); reduce data.workers and runtime.threads",
                           error.code().message())};
     return {ErrorKind::kInternal, defect_message(first_line(error.what()))};

@@ -52,7 +52,7 @@ struct OptionSpec {
 
 /// A TOML table bound to a struct T. Defaults are those of a default-constructed T.
 ///   static const TableSpec spec =
-///       TableOf<GridOptions>("grid", "How ranks are split")
+///       TableOf<GridOptions>("grid", "Process grid")
 ///           .option("runs", &GridOptions::runs, {.meaning = "...", .min = 1});
 /// Member types: bool, int64_t, double, std::string, std::optional<int64_t>, std::optional<double>
 /// (OptionInfo::word for none), and vectors of int64_t, double, std::string.

@@ -64,11 +64,8 @@ Failure of_torch(const c10::Error& error) {
     return {ErrorKind::kMemory, device_memory_message(text)};
 
   if (holds(line, {"CUDA error", "cuDNN error", "CUBLAS_STATUS", "CUSOLVER_STATUS", "NCCL"}))
-    return {
-        ErrorKind::kComm,
-        fmt::format("GPU of this rank: expected its work to succeed, found: {}; `dissent doctor` "
-                    "checks the device",
-                    line)};
+    return {ErrorKind::kComm,
+            fmt::format("GPU operation failed: {}; `dissent doctor` checks the device", line)};
   return {ErrorKind::kInternal, defect_message("a call of LibTorch failed: " + line)};
 }
 

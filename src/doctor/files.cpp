@@ -216,7 +216,7 @@ Finding check_hdf5(Communicator& world, const TrialFolder& folder) {
   steps.run([&] {
     const auto found = h5_read(h5_open(path), "numbers", path);
     DISSENT_CHECK(at::equal(found, column(0, all)), kData,
-                  "{}: expected the numbers that the ranks wrote, found others", path);
+                  "{}: data read back differ from the data written", path);
   });
 
   const double seconds = seconds_since(start);

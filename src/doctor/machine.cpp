@@ -118,8 +118,8 @@ Finding check_cores(Runtime& runtime) {
 
   // Per rank: threads that share the cores of a binding slow each other down.
   if (own > 0 && threads > own)
-    return warning(fmt::format("{} threads on {}: OMP_NUM_THREADS is larger than the set of cores "
-                               "that the rank is bound to",
+    return warning(fmt::format("{} threads on {}: OMP_NUM_THREADS exceeds the number of cores "
+                               "available to the rank",
                                threads, count_text(own, "core")),
                    "mpirun: --bind-to none, or --map-by slot:PE=THREADS; srun: "
                    "--cpus-per-task=THREADS; or a smaller OMP_NUM_THREADS");

@@ -158,7 +158,7 @@ void check(const ObjectiveOptions& options) {
     const bool labels = loss.kind == LossKind::kDiversity && traits.reads(Field::kLabels);
     DISSENT_CHECK(
         !labels || !unlabelled, kUsage,
-        "objective: {}: expected repulsion_on = \"labelled\", because the loss needs labels; "
+        "objective: {}: expected disagreement.on = \"labelled\", because the loss needs labels; "
         "found \"unlabelled\"",
         term.name);
     DISSENT_CHECK(!traits.weights_hard_samples || !options.below_threshold, kUsage,
@@ -169,12 +169,12 @@ void check(const ObjectiveOptions& options) {
   // The threshold selects samples of the labelled batch, and takes them from the base losses.
   DISSENT_CHECK(
       !options.below_threshold || !unlabelled, kUsage,
-      "objective: below_threshold: expected repulsion_on = \"labelled\", because the threshold "
+      "objective: below_threshold: expected disagreement.on = \"labelled\", because the threshold "
       "splits the labelled batch; found \"unlabelled\"");
   DISSENT_CHECK(
       !options.below_threshold || others, kUsage,
       "objective: below_threshold: expected a diversity loss or a regulariser, for the samples "
-      "that the threshold takes from the cross-entropy; found none");
+      "below the threshold; found none");
 }
 
 ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
@@ -185,8 +185,8 @@ ObjectiveValue objective(const at::Tensor& logits, const at::Tensor& labels,
   check_labels("objective", "labels", labels, logits.size(1), logits.size(2), logits.device());
   if (unlabelled) check_unlabelled(*unlabelled, logits);
 
-  // Bit i of `on`: term i is computed in this step. Without any loss beside the base losses, the
-  // batch is not split by the threshold.
+  // Bit i of `on`: term i is computed in this step. Without any loss other than the base losses,
+  // the batch is not split by the threshold.
   const auto on = terms_on(options, epoch, step);
   bool others_on = false;
   for (size_t i = 0; i < options.terms.size(); ++i)

@@ -20,7 +20,7 @@
 namespace dissent {
 namespace {
 
-// A training on a set with class names writes them beside its checkpoint.
+// A training on a set with class names writes them next to its checkpoint.
 void check_class_names(const EvaluationSet& set, const std::vector<LoadedEnsemble>& ensembles) {
   // The same number of classes in another order would give a plausible but wrong accuracy.
   for (const auto& ensemble : ensembles) {
@@ -98,16 +98,14 @@ void check_members(const EvaluateOptions& options, int64_t members, const std::s
                 kUsage, "evaluate.weights: expected {} values, one per member of {}, found {}",
                 members, path, options.weights.size());
   DISSENT_CHECK(options.diversity.empty() || members > 1, kUsage,
-                "evaluate.diversity: expected an ensemble of at least 2 members, found {} with {}",
-                path, members);
+                "{}: expected at least 2 members for evaluate.diversity, found {}", path, members);
 
   // Some scores are deviations over members, which one member does not have.
   for (const auto& name : options.scores)
     for (const auto& score : scores::score_table())
       DISSENT_CHECK(score.name != name || members >= score.min_members, kUsage,
-                    "evaluate.scores: {}: expected an ensemble of at least {} members, found {} "
-                    "with {}",
-                    name, score.min_members, path, members);
+                    "{}: expected at least {} members for score {}, found {}", path,
+                    score.min_members, name, members);
 }
 
 EvaluationSets prepare_evaluation(std::vector<LoadedEnsemble>& ensembles, EvaluateConfig& config) {

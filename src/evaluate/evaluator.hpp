@@ -17,7 +17,7 @@
 
 namespace dissent {
 
-/// A bin of a reliability diagram, for the file beside the results.
+/// A bin of a reliability diagram, for the file next to the results.
 struct ReliabilityRow {
   std::string run, predictor, dataset, temperature;
   metrics::ReliabilityBin bin;

@@ -61,7 +61,7 @@ std::vector<std::string> metric_choices() {
   return names;
 }
 
-// Metrics of the members' logits, and the scores whose mean can be reported beside them.
+// Metrics of the members' logits, and the scores whose mean can be reported with them.
 std::vector<std::string> diversity_choices() {
   std::vector<std::string> names;
   for (const auto& metric : metrics::metric_table())
@@ -142,12 +142,13 @@ void add_result_options(OptionTable<EvaluateOptions>& table) {
 
   // Scores of unknown inputs.
   table
-      .option("scores", &T::scores,
-              {.meaning = "scores that tell unknown from known inputs: scores of ensembles and "
-                          "post-processors (`dissent config scores`). A post-processor on logits "
-                          "reads the ensemble's output; with one on features the score of the "
-                          "ensemble is the mean of its members' scores",
-               .choices = score_choices()})
+      .option(
+          "scores", &T::scores,
+          {.meaning = "scores that distinguish unknown from known inputs: scores of ensembles and "
+                      "post-processors (`dissent config scores`). A post-processor on logits reads "
+                      "the ensemble's output; with one on features the score of the "
+                      "ensemble is the mean of its members' scores",
+           .choices = score_choices()})
       .choices("shaping", &T::shaping, option_names<Shaping>(),
                "also computes the scores of ensembles from features that are changed before the "
                "last layer, as rows named react+average; options come from [score.react], "
@@ -209,7 +210,7 @@ void add_method_options(OptionTable<EvaluateOptions>& table) {
               {.meaning = "searches the options of scores over OpenOOD's values, for the largest "
                           "AUROC of the validation set against the sets of role validation_ood"})
       .option("allow_test_selection", &T::allow_test_selection,
-              {.meaning = "allows choices on test sets; the result rows say so"});
+              {.meaning = "allows model selection on test sets; marked in the result rows"});
 
   // Further results.
   table
@@ -262,12 +263,13 @@ void add_execution_options(OptionTable<EvaluateOptions>& table) {
   table
       .option("block_rows", &T::block_rows,
               {.meaning = "rows per forward pass; bounds memory", .min = 16, .max = 1 << 20})
-      .choice("logits_cache", &T::logits_cache, option_names<CacheDtype>(),
-              "stores the members' logits and penultimate features beside each checkpoint, so that "
-              "a later evaluation needs no forward pass")
+      .choice(
+          "logits_cache", &T::logits_cache, option_names<CacheDtype>(),
+          "stores the members' logits and penultimate features next to each checkpoint, so that "
+          "a later evaluation needs no forward pass")
       .option(
           "work", &T::work,
-          {.meaning = "folder of cached logits and fitted states; empty: beside each checkpoint",
+          {.meaning = "folder of cached logits and fitted states; empty: next to each checkpoint",
            .scope = Scope::kExecution})
       .option("plots", &T::plots,
               {.meaning = "writes the data of plots for `dissent plot` to <output>/figures: "
@@ -356,7 +358,7 @@ void add_input_conflicts(const EvaluateSet& set, size_t number, ConflictList& li
               needs_images);
 }
 
-// Whether an earlier tested set would give rows that cannot be told apart from those of this one.
+// Whether an earlier tested set would give rows with the same keys as those of this one.
 bool repeats_earlier_set(const EvaluateConfig& config, size_t number) {
   const auto& set = config.sets[number];
   return std::any_of(config.sets.begin(), config.sets.begin() + static_cast<ptrdiff_t>(number),
@@ -372,7 +374,7 @@ void add_set_conflicts(const EvaluateConfig& config, size_t number, ConflictList
   list.add_if(set.name.empty(), set_key(number, "name"), "expected a name, found nothing");
   list.add_if(repeats_earlier_set(config, number) && !set.name.empty(), set_key(number, "name"),
               fmt::format("expected another name than that of an earlier set of this split and "
-                          "shift, found '{}' again: result rows could not be told apart",
+                          "shift, found '{}' again: result rows would be ambiguous",
                           set.name));
   add_input_conflicts(set, number, list);
 
@@ -494,7 +496,7 @@ std::vector<ScoreTable> EvaluateConfig::default_scores() {
 
 const TableSpec& evaluate_table() {
   static const TableSpec table = [] {
-    OptionTable<EvaluateOptions> made("evaluate", "What is evaluated, and how");
+    OptionTable<EvaluateOptions> made("evaluate", "Evaluation");
     add_input_options(made);
     add_result_options(made);
     add_method_options(made);

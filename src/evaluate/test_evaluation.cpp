@@ -74,7 +74,7 @@ class TestEvaluation {
   void run() {
     fit_scores();
 
-    // The in-distribution set comes first: the others are told apart from it.
+    // The in-distribution set comes first: the others are compared with it.
     auto known = evaluate_id_set();
     add_saliency();
     if (options_.full_spectrum) add_full_spectrum(known);
@@ -104,7 +104,7 @@ class TestEvaluation {
     const RowSet set{sets_.id_name, Shift::kId};
     auto results = pass(*sets_.id, {.labelled = true}, nullptr);
     for (size_t e = 0; e < ensembles_.size(); ++e) {
-      // nullptr: this set is not told apart from another one, so it has only metrics of labels.
+      // nullptr: this set is not compared with another one, so it has only metrics of labels.
       rows_[e] = result_rows(context(e), results[e].columns, nullptr, set, true);
       append(rows_[e], ensemble_rows(context(e), results[e].diversity, set));
       add_reliability(e, results[e].columns, set.name);
@@ -114,7 +114,7 @@ class TestEvaluation {
     return results;
   }
 
-  // Whether the full spectrum has a set beside the in-distribution set.
+  // Whether the full spectrum includes a set in addition to the in-distribution set.
   bool is_in_full_spectrum(const TestSet& test) const {
     return options_.full_spectrum && test.spec.shift == Shift::kCovariate &&
            test.spec.classes.empty();
@@ -126,7 +126,7 @@ class TestEvaluation {
     for (const auto& test : sets_.tests)
       if (is_in_full_spectrum(test)) join_test_set(test, known);
 
-    // From here on unknown inputs are told apart from the joined set, so its scores come first.
+    // From here on unknown inputs are detected against the joined set, so its scores come first.
     const RowSet set{sets_.id_name + "+covariate", Shift::kId};
     for (size_t e = 0; e < ensembles_.size(); ++e) {
       auto rows = result_rows(context(e), known[e].columns, nullptr, set, true);

@@ -156,6 +156,15 @@ bool stage_inputs(const Attempt& attempt) {
   }
 }
 
+// Where a verb continues that was killed before it could report what it has kept.
+std::string resume_text(const std::string& verb) {
+  switch (verb_kind(verb)) {
+    case VerbKind::kCache: return "resumes from the complete shards";
+    case VerbKind::kEvaluate: return "resumes from cached logits and fitted states";
+    default: return "resumes from the last checkpoint";
+  }
+}
+
 std::string signal_text(int number) {
   return fmt::format("ended by signal {} ({}){}", number, strsignal(number),
                      number == SIGKILL ? ", often because memory ran out" : "");
@@ -232,16 +241,16 @@ class Execution {
 
   // code: of the launcher; nothing if it still runs and is abandoned.
   Stop outcome_of(std::optional<int> code, bool& requeue) {
-    // Overdue: the job is requeued now, because one that reaches Slurm's time limit ends for good.
+    // Overdue: the job is requeued now, because one that reaches Slurm's time limit is not
+    // requeued.
     if (!code) {
       requeue = true;
-      return stop(
-          kExitStopped, EndReason::kTimeLimit,
-          can_stop(attempt_.verb)
-              ? fmt::format("did not stop within {:.0f} s; resumes from what was saved before",
-                            options_.grace_s)
-              : "starts again from the beginning",
-          false);
+      return stop(kExitStopped, EndReason::kTimeLimit,
+                  can_stop(attempt_.verb)
+                      ? fmt::format("did not stop within {:.0f} s; {}", options_.grace_s,
+                                    resume_text(attempt_.verb))
+                      : "starts again from the beginning",
+                  false);
     }
 
     // mpirun may end with 0 although Slurm stopped the ranks.
@@ -259,7 +268,7 @@ class Execution {
       return stop(exit_code(ErrorKind::kComm), EndReason::kCancelled,
                   "stopped: already declared lost", true);
 
-    // Under Slurm only Slurm knows whether the job was preempted, and comes back, or cancelled.
+    // Under Slurm only Slurm knows whether the job was preempted (and is requeued) or cancelled.
     const std::string kept = kept_text(attempt_.verb);
     if (relay_.terminated()) {
       const bool slurm = !slurm_job().empty();
@@ -273,10 +282,10 @@ class Execution {
     if ((*code == kExitStopped || too_early) && g_time_limit) {
       requeue = true;
       return stop(kExitStopped, EndReason::kTimeLimit,
-                  too_early ? "it had not begun; resumes from what was saved before" : kept, false);
+                  too_early ? "not started yet; " + resume_text(attempt_.verb) : kept, false);
     }
 
-    // Stopped by a signal that did not come through this process: somebody stopped the program by
+    // Stopped by a signal that did not come through this process: the program was stopped by
     // hand, and starting it again would undo that.
     if (*code == kExitStopped)
       return stop(kExitStopped, EndReason::kCancelled, "stopped by a signal, " + kept, true);
@@ -393,8 +402,8 @@ struct Refusal {
 };
 std::optional<Refusal> refusal_of(const StartedAttempt& started, int64_t failures) {
   if (failures > started.attempt.retries)
-    return Refusal{exit_code(ErrorKind::kComm),
-                   fmt::format("failed or was lost with its node {} times", failures)};
+    return Refusal{exit_code(ErrorKind::kComm), fmt::format("failed or lost {} times (retries: {})",
+                                                            failures, started.attempt.retries)};
   if (const auto other = unmet(started.folder, started.attempt))
     return Refusal{exit_code(ErrorKind::kData),
                    fmt::format("waits for {}, which is not done", *other)};
@@ -451,7 +460,7 @@ std::string kept_text(const std::string& verb) {
   switch (verb_kind(verb)) {
     case VerbKind::kCache: return "the complete shards are kept";
     case VerbKind::kEvaluate: return "cached logits and fitted states are kept";
-    default: return "a checkpoint is written";
+    default: return "checkpoint written";
   }
 }
 
@@ -459,15 +468,15 @@ bool is_transient(int code) { return job_result(code) == JobResult::kRetried; }
 
 std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, std::string& why) {
   if (runs_elsewhere(folder)) {
-    why = "another process runs it";
+    why = "another process is running it";
     return std::nullopt;
   }
   const auto state = read_state(folder);
 
   // An attempt that was declared lost may have a successor: two programs must not write to the
   // same runs.
-  if (state.abandoned()) why = "it was declared lost and may run elsewhere";
-  if (const auto end = state.end()) why = fmt::format("it has ended: {}", end_name(end->reason));
+  if (state.abandoned()) why = "declared lost; it may be running elsewhere";
+  if (const auto end = state.end()) why = fmt::format("already ended: {}", end_name(end->reason));
   if (!why.empty()) return std::nullopt;
 
   // Any file of an earlier start shows that its number is taken: users may delete single files, and

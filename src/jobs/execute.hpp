@@ -57,7 +57,7 @@ std::optional<int64_t> begin(const std::string& folder, const Attempt& attempt, 
 /// Whether `dissent VERB` stops on a signal with exit code 75 and resumes when it is started again;
 /// other verbs are killed by the signal.
 bool can_stop(const std::string& verb);
-/// What remains of such a verb when it is stopped: "a checkpoint is written".
+/// What remains of such a verb when it is stopped: "checkpoint written".
 std::string kept_text(const std::string& verb);
 
 /// Whether a failure with this exit code may be transient: a killed rank, a lost connection.

@@ -300,8 +300,8 @@ void FolderLock::renew() {
 void FolderLock::renew_once() {
   if (::utimensat(AT_FDCWD, file_.c_str(), nullptr, 0) == 0 || errno != ENOENT) return;
 
-  // The file is gone. If there is no other lock, it was deleted by hand, and the result is still
-  // this process's own: the lock is created again.
+  // The file was deleted. If there is no other lock, it was deleted by hand, and the result still
+  // belongs to this process: the lock is created again.
   const auto locks = locks_of(place_);
   if (locks.empty()) {
     try {

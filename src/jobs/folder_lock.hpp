@@ -29,7 +29,7 @@ struct LockHolder {
 /// modification time every few seconds.
 ///
 /// An existing lock is stale, and taken over, if
-///   - its process was on this host and is gone (kill -9, a crash): at once
+///   - its process ran on this host and no longer exists (kill -9, a crash): at once
 ///   - it belongs to an earlier start of this process's own Slurm job: at once
 ///   - its process is on another host and has not renewed it for silent_s seconds. Until then the
 ///     constructor waits. Times are compared with that of a file just created, so clocks of hosts

@@ -48,8 +48,8 @@ class LocalRunner {
         elsewhere_(queue.size(), false) {}
 
   int run() {
-    // Signals only set a flag. The jobs are separate processes, so their state files, not this
-    // process, say what became of them: each round looks at the files, then starts what is ready.
+    // Signals only set a flag. The jobs are separate processes, so their state files record how
+    // they ended: each round reads these files, then starts the jobs that are ready.
     for (const int number : {SIGINT, SIGTERM, SIGUSR1}) signal(number, note_stop);
     double asked_s = now_s();
     while (true) {

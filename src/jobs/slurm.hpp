@@ -14,11 +14,11 @@ struct SlurmJob {
   std::string reason;  ///< why it is pending
   std::string name;
   std::string comment;  ///< name of its batch; "" where Slurm does not report it
-  /// It is queued or runs, so it needs nobody to continue.
+  /// It is queued or running: it must not be submitted again.
   bool is_active() const;
   /// Its ranks run, or have just ended.
   bool is_running() const;
-  /// Somebody or a deadline ended it.
+  /// It was ended by a user or by a deadline.
   bool is_cancelled() const;
 };
 

@@ -173,7 +173,7 @@ namespace {
 // Returns errno, 0 if the file was created.
 int create_exclusively(const std::string& path, const std::string& text) {
   // O_EXCL fails for all processes but one. Readers may see the file before its text is complete,
-  // hence only where link(2) is missing.
+  // so this is used only where link(2) is missing.
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (file < 0) return errno;
 
@@ -319,7 +319,7 @@ const Start* JobState::last_start() const {
 }
 
 double JobState::wall_without_end_s() const {
-  // For a start whose end nobody recorded: from its start to its last heartbeat. Times of both are
+  // For a start without a recorded end: from its start to its last heartbeat. Times of both are
   // of the same process, so clocks of different hosts do not matter.
   const size_t last = starts.size();
   if (last == 0 || !starts.back() || stops.size() >= last || !beat ||

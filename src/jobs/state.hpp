@@ -18,7 +18,7 @@ namespace dissent::jobs {
 //   submitted.<n>   the job id that Slurm returned
 //   start.<n>.<r>
 //       created by the process that runs the job, or ("abandoned") by one that declares the attempt
-//       lost: whoever comes second leaves the attempt alone
+//       lost. The file can be created only once, so the other process does not run the attempt
 //   beat.<n>        heartbeat, rewritten every few seconds; also how the start ended
 //   stop.<n>.<r>    how this start ended; `is_final` if the attempt is over
 //   again.<n>       the result of this attempt is to be computed again
@@ -37,7 +37,7 @@ enum class EndReason {
   kTimeLimit,   ///< stopped shortly before the job's time limit
   kTerminated,  ///< SIGTERM under Slurm: preempted or cancelled, which Slurm knows
   kCancelled,   ///< SIGTERM elsewhere, or declared lost by another process
-  kLost,        ///< its process is gone without a record of its end
+  kLost,        ///< its process no longer exists and left no record of its end
 };
 /// "time limit", as the state files and messages have it.
 const char* end_name(EndReason reason);
@@ -107,7 +107,7 @@ struct JobState {
 
   /// Whether a process has started the attempt.
   bool begun() const;
-  /// Whether the attempt was declared lost before it began.
+  /// Whether the attempt was declared lost before it started.
   bool abandoned() const;
   /// How the attempt ended; nothing if it is not over.
   std::optional<Stop> end() const;
@@ -160,8 +160,8 @@ Attempt attempt_of(const Job& job, int64_t number, const std::string& sheet, Bac
 /// 60.
 double lease_s();
 
-/// Creates a file with this text; false if it exists, whoever created it. Safe on file systems that
-/// several hosts share. Error::kData.
+/// Creates a file with this text; false if it exists already. Safe on file systems that several
+/// hosts share. Error::kData.
 bool create_once(const std::string& path, const std::string& text);
 /// Replaces a file; other processes may do so at the same time.
 void replace(const std::string& path, const std::string& text);

@@ -95,7 +95,7 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
   // files.
   const double heartbeat = newest_heartbeat(runs), silent_s = now_s() - heartbeat;
   if (start && heartbeat > start->time && silent_s > lease_s())
-    text += fmt::format(", no heartbeat of its ranks for {}", duration_text(silent_s));
+    text += fmt::format(", no heartbeat for {}", duration_text(silent_s));
 
   const int64_t failures = status.state.failures();
   if (failures > 0) {
@@ -105,7 +105,7 @@ std::string running_text(const Status& status, const std::vector<std::string>& r
   return text.empty() ? "started" : text;
 }
 
-// "stopped: time limit, a checkpoint is written; " of the last start that ended.
+// "stopped: time limit, checkpoint written; " of the last start that ended.
 std::string last_stop_text(const JobState& state) {
   if (state.stops.empty() || !state.stops.back()) return "";
   const auto& stop = *state.stops.back();
@@ -149,13 +149,14 @@ void ask_slurm(Status& status, const std::string& id, Slurm& slurm) {
   if (stop && stop->reason == EndReason::kTerminated) {
     status.phase = Phase::kCancelled;
     status.detail = fmt::format("after {}{}", duration_text(state.wall_s()),
-                                stop->code == kExitStopped ? ", a checkpoint is written" : "");
+                                stop->code == kExitStopped ? ", checkpoint written" : "");
     return;
   }
 
-  // Slurm says how the job left its queue; without that, nothing runs it and nobody ended it.
+  // Slurm reports how the job left its queue. Without a report the job counts as lost: no process
+  // runs it, and nothing shows that it was cancelled.
   status.phase = found && found->is_cancelled() ? Phase::kCancelled : Phase::kLost;
-  const std::string what = begun ? "it began, and no process runs it" : "it never began";
+  const std::string what = begun ? "started, but no process is running it" : "never started";
   status.detail = found ? fmt::format("state {} in Slurm; {}", found->state, what)
                         : fmt::format("job {} is unknown to Slurm; {}", id, what);
 }
@@ -199,12 +200,12 @@ void ask_pack(Status& status, const std::string& state_root, Slurm& slurm) {
   // While the pack is queued or runs, its groups of ranks still take rows: this one may yet run.
   if (is_under_way(pack.phase)) {
     status.phase = status.state.begun() ? Phase::kPreempted : Phase::kPending;
-    status.detail = fmt::format("its pack is {}", phase_name(pack.phase));
+    status.detail = fmt::format("the pack is {}", phase_name(pack.phase));
     return;
   }
   status.phase = Phase::kLost;
-  status.detail =
-      fmt::format("its pack ended before it: {} {}", phase_name(pack.phase), pack.detail);
+  status.detail = fmt::format("the pack ended before this job finished: {} {}",
+                              phase_name(pack.phase), pack.detail);
 }
 
 // For an attempt that is not over and has no heartbeat.
@@ -231,9 +232,9 @@ void without_heartbeat(Status& status, const std::string& state_root, Slurm& slu
     return;
   }
   status.phase = Phase::kLost;
-  status.detail = state.begun()       ? "it began, and its process is gone"
-                  : state.abandoned() ? "abandoned before it began"
-                                      : "its submitter is gone, and it never began";
+  status.detail = state.begun()       ? "started, but its process no longer exists"
+                  : state.abandoned() ? "cancelled before it started"
+                                      : "never started; the submitting process no longer exists";
 }
 
 constexpr EnumName<Phase> kPhases[] = {
@@ -263,7 +264,7 @@ bool began_after(const Start& start, const Start& earlier) {
   return start.time > earlier.time + (start.by.host == earlier.by.host ? 0 : kClocksDiffer_s);
 }
 
-// For a job that is done: which of its dependencies have run since it began, so that its result may
+// For a job that is done: which of its dependencies were started after it, so that its result may
 // have been computed from their earlier results, or from fewer.
 std::string run_since(const Job& job, const JobState& state, const std::string& state_root) {
   // Compared by when they began: a dependency that was restarted meanwhile may have replaced the
@@ -280,7 +281,7 @@ std::string run_since(const Job& job, const JobState& state, const std::string& 
 
   if (names.empty()) return "";
   return fmt::format(
-      "its dependency {}{} has been run since; `jobs again --where name={}` reruns this row",
+      "dependency {}{} ran after this job started; `jobs again --where name={}` reruns this row",
       names[0], names.size() > 1 ? fmt::format(" (and {} more)", names.size() - 1) : "", job.name);
 }
 
@@ -296,8 +297,7 @@ Phase phase_of(EndReason reason) {
 // A result that is to be computed again makes its job wait again.
 bool waits_again(Status& status, const Job& job) {
   status.again = to_run_again(job, status.state);
-  if (status.again)
-    status.detail = "to be run again; the old result stays until the new one is done";
+  if (status.again) status.detail = "marked for a rerun; the old result is kept until it finishes";
   return status.again;
 }
 
@@ -387,7 +387,7 @@ Status status_of(const Job& job, const std::string& state_root, Slurm& slurm) {
   for (int round = 0; job.enabled && round < 4; ++round) {
     status = status_once(job, state_root, slurm);
 
-    // Nobody recorded an end, but nothing runs: only such a phase can come from reading in
+    // No end is recorded, but nothing runs: only such a phase can come from reading in
     // between.
     const bool doubtful =
         (status.phase == Phase::kLost || status.phase == Phase::kCancelled) && !status.state.end();
@@ -458,7 +458,7 @@ class NotStarted {
     if (!added) return at->second;
 
     // The entry exists now, so each job is visited once, however many rows wait for it. A cause
-    // further up is preferred: it is what the user has to mend.
+    // further up is preferred: it is what the user has to fix.
     std::string cause;
     for (const auto& key : job.after) {
       const auto& before = status_at(key);

@@ -90,10 +90,9 @@ const TableSpec& weight_table() {
               {.meaning =
                    "first epoch in which the loss is used, counted from 0 without a frozen epoch",
                .min = 0})
-          .option("to_epoch", &W::to_epoch,
-                  {.meaning = "first later epoch in which it is no longer used",
-                   .min = 0,
-                   .word = "end"})
+          .option(
+              "to_epoch", &W::to_epoch,
+              {.meaning = "epoch from which the loss is no longer used", .min = 0, .word = "end"})
 
           // How the weight changes between these epochs.
           .option("ramp_epochs", &W::ramp_epochs,
@@ -104,13 +103,14 @@ const TableSpec& weight_table() {
           // (weight.hpp).
           .option("period", &W::period,
                   {.meaning = "compute the loss only on every n-th step of an epoch", .min = 1})
-          .option("every_step_before", &W::every_step_before,
-                  {.meaning =
-                       "epochs before this one have the loss on every step, regardless of period",
-                   .min = 0})
+          .option(
+              "every_step_before", &W::every_step_before,
+              {.meaning =
+                   "before this epoch, the loss is computed in every step, regardless of period",
+               .min = 0})
           .option(
               "every_step_from", &W::every_step_from,
-              {.meaning = "this epoch and later ones have the loss on every step, regardless of "
+              {.meaning = "from this epoch on, the loss is computed in every step, regardless of "
                           "period",
                .min = 0,
                .word = "never"});

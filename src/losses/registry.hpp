@@ -83,8 +83,8 @@ struct LossTraits {
   /// of the other base losses (adversarial.hpp); the length of the step is
   /// AdversarialOptions::epsilon.
   bool needs_moved_inputs = false;
-  /// Has a discriminator with its own optimiser, trained beside the members on their gathered
-  /// features (dice_discriminator.hpp).
+  /// Has a discriminator with its own optimiser, trained together with the members on their
+  /// gathered features (dice_discriminator.hpp).
   bool trains_discriminator = false;
   /// Weights each sample by how wrong the ensemble is on it. So it cannot be combined with
   /// `below_threshold`, which selects samples by the same property.

@@ -45,7 +45,7 @@ struct GridCost {
   int64_t node_bytes() const { return placement.ranks_per_node * rank_bytes + node_data_bytes; }
 };
 
-/// A table of the report, beside the columns that all models have.
+/// A table of the report, in addition to the columns that all models have.
 struct TableText {
   std::string caption;  ///< continues the heading line
   Cells headings;
@@ -82,7 +82,7 @@ class CostModel {
   /// if no grid does. Collective.
   virtual std::optional<GridShape> best_grid(int64_t ranks, int64_t threads_per_rank,
                                              const MessageCost& messages) = 0;
-  /// Whether --ranks shows the configuration's own grid beside the fastest one.
+  /// Whether --ranks shows the configuration's own grid next to the fastest one.
   virtual bool compares_own_grid() const { return false; }
 
   // One grid.

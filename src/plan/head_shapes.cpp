@@ -115,7 +115,7 @@ class ShapeReader {
     return *shape;
   }
 
-  // A set beside the training set, which gives all but its number of rows.
+  // A set other than the training set, which gives all but its number of rows.
   RowsShape read_other(const char* role, const std::string& path, const std::string& option,
                        std::optional<int64_t> rows, const RowsShape& train) {
     auto shape = shape_on_disk(path);

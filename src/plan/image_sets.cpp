@@ -34,7 +34,7 @@ void check_not_given(std::initializer_list<std::pair<const char*, bool>> options
 ImageSets open_sets(const ImageTrainConfig& config) {
   ImageSets sets;
 
-  // What opening the sets adds to the peak: lists and names take memory besides pixels.
+  // What opening the sets adds to the peak: lists and names take memory in addition to pixels.
   const int64_t before = peak_memory_bytes();
   sets.data = open_image_data(config);
   sets.bytes = peak_memory_bytes() - before;

@@ -15,7 +15,7 @@
 namespace dissent::plan {
 namespace {
 
-// What is free on the node of rank 0: all ranks have to decide alike whether a grid fits.
+// What is free on the node of rank 0: all ranks must make the same decision whether a grid fits.
 // Collective.
 NodeResources node_resources(Communicator& world, const std::string& output) {
   const int64_t shm = path_exists("/dev/shm") ? free_bytes("/dev/shm") : 0;

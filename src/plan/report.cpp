@@ -46,7 +46,7 @@ bool shares_data(const Plan& plan) {
 }
 
 std::string storage_text(const CostModel& model, const Plan& plan, const StorageCost& storage) {
-  // A checkpoint is written beside the last one and then renamed, so both exist at the peak.
+  // A checkpoint is written next to the last one and then renamed, so both exist at the peak.
   return fmt::format(
       "  on disk: checkpoint {}; {} at most while one is written ({}), logs {}; {} free; all runs "
       "{}\n",
@@ -102,7 +102,7 @@ std::optional<double> one_rank_seconds(const Plan& plan) {
 }
 
 std::string time_text(const CostModel& model, const Plan& plan) {
-  // From a step to all runs. The model's own columns stand beside the time of a step.
+  // From a step to all runs. The model's own columns follow the time of a step.
   const auto table = model.time_table();
 
   // The speed-up is that over one rank, if --ranks names it.

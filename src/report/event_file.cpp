@@ -179,7 +179,7 @@ std::optional<int64_t> step_of(const std::string& message) {
 CompleteEpochs complete_epochs(const std::string& text) {
   CompleteEpochs done;                     // all complete records
   CompleteEpochs before;                   // without those of their last step
-  const size_t frame = record("").size();  // bytes of a record besides its message
+  const size_t frame = record("").size();  // bytes of a record without its message
   while (text.size() - done.bytes >= frame) {
     // A length that leads beyond the end, or a record that is not the same when it is written
     // again (its checksums are wrong), ends the intact part.

@@ -12,7 +12,7 @@ struct Canvas {
   int dpi = 300;  ///< of PNG
   double font_pt = 8;
   std::string title = {};
-  bool keep_script = false;  ///< leaves <output>.gp beside each output
+  bool keep_script = false;  ///< keeps <output>.gp next to each output
 };
 
 /// Runs gnuplot once for each output on a script: terminal and style, then `body`. The script holds

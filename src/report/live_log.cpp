@@ -72,7 +72,7 @@ std::vector<std::string> pythons() {
     if (const auto prefix = variable(name); !prefix.empty())
       found.push_back(prefix + "/bin/python3");
 
-  // Environments that scripts/setup makes beside the sources.
+  // Environments that scripts/setup makes in the source tree.
   const auto program = fs::path(front_program()).parent_path();
   for (const char* up : {"..", "../..", "../../.."})
     for (const char* name : {".venv-wandb", ".venv"})

@@ -99,8 +99,8 @@ void files_below(const std::string& folder, std::vector<std::string>& files,
   DISSENT_CHECK(!found.empty(), kData, "{}: expected a result file below this folder, found none{}",
                 folder, also);
   if (!others.empty())
-    spdlog::warn("event=csv_passed_over folder={} files={} first={} reason=\"no column '{}'\"",
-                 folder, others.size(), others[0], first_missing);
+    spdlog::warn("event=csv_skipped folder={} files={} first={} reason=\"no column '{}'\"", folder,
+                 others.size(), others[0], first_missing);
   files.insert(files.end(), found.begin(), found.end());
   skipped.insert(skipped.end(), others.begin(), others.end());
 }

@@ -97,8 +97,8 @@ std::string ending_of(const std::string& text) {
   return "…" + text.substr(from);
 }
 
-// The lines beside an image: class, prediction, file name.
-std::vector<std::string> lines_beside(const SaliencyMaps& file, int64_t image) {
+// The lines next to an image: class, prediction, file name.
+std::vector<std::string> lines_next_to(const SaliencyMaps& file, int64_t image) {
   std::vector<std::string> lines{
       ending_of(class_text(file, file.label[image].item<int64_t>())),
       "predicted " + ending_of(class_text(file, file.prediction[image].item<int64_t>()))};
@@ -129,7 +129,7 @@ struct Room {
 Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const Canvas& canvas) {
   size_t longest = 12;
   for (const int64_t image : images)
-    for (const auto& line : lines_beside(file, image)) longest = std::max(longest, line.size());
+    for (const auto& line : lines_next_to(file, image)) longest = std::max(longest, line.size());
 
   // gnuplot does not report the width of texts, so it is estimated from the font size.
   const double em = canvas.font_pt / 72;
@@ -137,7 +137,7 @@ Room room_of(const SaliencyMaps& file, const std::vector<int64_t>& images, const
           0.6 * em};
 }
 
-// The script: pictures from a file of raw bytes, names above and beside them, the colour scale of
+// The script: pictures from a file of raw bytes, names above and next to them, the colour scale of
 // the maps on the right.
 std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images, int64_t members,
                    const Pixels& pixels, int64_t step_x, int64_t step_y, const std::string& raw,
@@ -164,7 +164,7 @@ std::string script(const SaliencyMaps& file, const std::vector<int64_t>& images,
   // gnuplot's y-axis points upwards, the rows of pictures follow each other downwards.
   for (size_t r = 0; r < images.size(); ++r)
     text += fmt::format("set label {} at 0, {} right noenhanced offset -0.8,0.6\n",
-                        double_quoted(lines_beside(file, images[r])),
+                        double_quoted(lines_next_to(file, images[r])),
                         pixels.height - static_cast<int64_t>(r) * step_y - (step_y - kGap) / 2);
   return text + fmt::format(
                     "plot {} binary array=({},{}) flipy format='%uchar' using 1:2:3 with rgbimage, "
@@ -221,14 +221,14 @@ void draw_saliency(const std::string& path, const std::vector<int64_t>& chosen, 
   const auto room = room_of(file, images, canvas);
   const double width_in = canvas.width_in - room.left - room.right;
   DISSENT_CHECK(width_in > 0.5, kUsage,
-                "--width: expected space for pictures beside text of {} points, found {} inches; "
+                "--width: expected space for pictures next to text of {} points, found {} inches; "
                 "use a larger --width or a smaller --font",
                 canvas.font_pt, canvas.width_in);
   canvas.height_in =
       width_in * static_cast<double>(pixels.height) / static_cast<double>(pixels.width) + room.top +
       room.bottom;
 
-  // gnuplot reads the pixels from a file of bytes, which is kept beside a kept script.
+  // gnuplot reads the pixels from a file of bytes, which is kept next to a kept script.
   const std::string raw = canvas.outputs.at(0) + ".rgb";
   atomic_write_text(raw, pixels.bytes);
   try {

@@ -13,7 +13,7 @@ namespace dissent::report {
 /// coloured by viridis and laid over the grey image with weight 0.5. The file:
 /// storage/saliency_file.hpp. images: indices in the file; empty: the first four. max_members:
 /// number of members that are shown. Error::kData for an invalid file, Error::kUsage for an image
-/// index out of range, and for a canvas too narrow for the text beside the pictures.
+/// index out of range, and for a canvas too narrow for the text next to the pictures.
 void draw_saliency(const std::string& path, const std::vector<int64_t>& images, int64_t max_members,
                    Canvas canvas);
 

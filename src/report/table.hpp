@@ -30,7 +30,8 @@ struct Selection {
   /// With every_dataset: a row of this data set is the mean itself, as it is published.
   std::string whole = {};
   bool optional = false;  ///< left out of the table if no row matches
-  /// The value does not depend on the table's row (an accuracy beside detection on several sets).
+  /// The value does not depend on the table's row (an accuracy in a table of detection on several
+  /// sets).
   bool whole_table = false;
   double scale = 1;  ///< 100: per cent
   int digits = 3;    ///< decimals in Markdown and LaTeX

@@ -76,7 +76,7 @@ at::Tensor neighbour_distances(const at::Tensor& bank, const at::Tensor& positio
   const int64_t n = bank.size(0),
                 rows = std::max<int64_t>(1, std::min(block_rows, block_rows * block_rows / n));
 
-  // A row is its own nearest neighbour, at distance 0, hence + 1. A task holds [rows, n]
+  // A row is its own nearest neighbour, at distance 0, so 1 is added. A task holds [rows, n]
   // distances, so rows is chosen such that they are about as large as a block of block_rows^2.
   const auto place = (position + 1).to(bank.device());
 

@@ -83,7 +83,7 @@ std::string scores_page() {
       "other "
       "sets; larger scores are expected in distribution. The functions are\n"
       "`fit_<name>` and `score_<name>`: `include/dissent/scores/postprocessor.hpp` describes what "
-      "they have in common, the headers beside it describe shapes, states,\n"
+      "they have in common, the headers next to it describe shapes, states,\n"
       "memory and edge cases, and the tables are in `src/scores/*_rows.cpp`.\n\n"
       "h are features, z = W h + b logits, p = softmax(z), N samples, D features, C classes. A fit "
       "that reads logits also accepts features and head.\n\n"

@@ -39,7 +39,7 @@ struct PostprocessorInfo {
   std::vector<FitField> needs = {};  ///< of fit
   bool scores_features = false;      ///< whether score reads features
   bool scores_logits = false;
-  bool wide = false;  ///< scoring a block uses all threads: nothing else runs beside it
+  bool wide = false;  ///< scoring a block uses all threads: nothing else runs at the same time
   std::vector<SearchList> search = {};  ///< in the reference's order
   TableSpec options = {};               ///< [postprocessor.<name>]
   std::any default_options = {};        ///< the struct that `options` is bound to

@@ -158,7 +158,8 @@ at::Tensor second_moment(const at::Tensor& rows,
     moment.narrow(0, row, left.size(1)).narrow(1, column, right.size(1)).addmm_(left.t(), right);
   };
 
-  // The products of one block run beside the preparation of the next, so that threads seldom wait.
+  // The products of one block run concurrently with the preparation of the next, so that threads
+  // seldom wait.
   for (int64_t block = -1; block * kRows < n; ++block) {
     const auto products = block < 0 ? 0 : static_cast<int64_t>(upper.size());
     tasks_on(rows, products + divide_up(count_of(block + 1), kPiece), [&](int64_t i) {

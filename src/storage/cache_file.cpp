@@ -77,8 +77,8 @@ bool counts_up(const CacheFile& file, int64_t rows_per_pass, int64_t first_value
 
   // Any other order needs exact positions, since they cannot be counted.
   DISSENT_CHECK(counted || !rounds || largest < 0x1p24, kData,
-                "{}: index: expected values that count up row by row, or below 2^24 (as far as f32 "
-                "is exact), found {}",
+                "{}: index: expected consecutive values, or below 2^24 (as far as f32 is "
+                "exact), found {}",
                 file.path, largest);
   return counted;
 }

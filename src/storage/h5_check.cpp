@@ -91,7 +91,7 @@ ChildEnd run_child(const std::string& program, const std::string& path) {
   return end;
 }
 
-// Identifies the contents of a file until somebody changes it.
+// Identifies the contents of a file until it is changed.
 using FileState = std::tuple<dev_t, ino_t, off_t, time_t, long>;
 
 }  // namespace

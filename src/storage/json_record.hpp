@@ -5,7 +5,7 @@
 
 namespace dissent {
 
-/// Parses a record that this program wrote and somebody may have edited. Floating-point numbers of
+/// Parses a record that this program wrote and a user may have edited. Floating-point numbers of
 /// magnitude 2^53 and more are treated as missing: converting one to an integer would be undefined,
 /// and no time or size is that large. Input: a text or a stream. Without exceptions, invalid JSON
 /// gives a discarded value (is_object() is false).

@@ -85,7 +85,7 @@ ObjectiveOptions released_options(const Case& reference) {
                                                    .reduction = divdis_reduction(reference)}});
   }
 
-  // Where the diversity loss applies, and the KL regulariser beside it.
+  // Where the diversity loss applies, and the KL regulariser added to it.
   if (reference.has("disagree_below_threshold"))
     options.below_threshold = reference.param<double>("disagree_below_threshold");
   if (reference.has("reg_mode"))

@@ -50,7 +50,7 @@ def sha(path):
 
 
 class Start:
-    """A start of the program: its processes carry a mark in their environment, by which all are found, whoever started them."""
+    """A start of the program: its processes carry a mark in their environment, by which all are found, no matter which process started them."""
 
     count = 0
 
@@ -58,7 +58,7 @@ class Start:
         Start.count += 1
         self.mark = f"DISSENT_CHAOS={os.getpid()}.{Start.count}"
         self.arguments = [str(argument) for argument in arguments]
-        # Beside the folder, whose disk may be full.
+        # Next to the folder, whose disk may be full.
         self.out = folder.parent / f"{folder.name}.out"
         self.err = folder.parent / f"{folder.name}.err"
         name, value = self.mark.split("=")
@@ -134,7 +134,7 @@ def send(pid, number):
 
 @dataclasses.dataclass
 class Disturbance:
-    """What happens to one start. `codes`: exit codes that it explains, beside 0; None: any."""
+    """What happens to one start. `codes`: exit codes that it explains, in addition to 0; None: any."""
 
     name: str
     codes: set | None

@@ -18,7 +18,7 @@ if [ "${2:-}" != inside ]; then
   archive=$(ls "$work"/dissent-bundle-*.tar.xz)
   size=$(stat -c %s "$archive")
   [ "$size" -le $((36 << 20)) ] || failed "the archive has $size bytes, more than 36 MiB"
-  # Beside what follows: one that is larger than its limit.
+  # In addition to what follows: one that is larger than its limit.
   mkdir "$work/limited" "$work/try"
   scripts/bundle --build "$build" --output "$work/limited" --limit 1 > "$work/limited.log" 2>&1 &
   limited=$!

@@ -107,7 +107,7 @@ refused 1 3 "wrong_255.txt:2: label: expected -1 (unknown) or 0 .. 1, found 255"
   "${pictures[@]}" --set data.list=wrong_255.txt --set data.classes=2 --set cache.output=wrong.cache
 well 1 "${pictures[@]}" --set data.list=wrong_255.txt --set data.ignore_label=255 --set cache.output=ignored.cache
 expect_text "event=rows_left_out place=wrong_255.txt label=255 rows=1 of=2" "event=cache_written path=ignored.cache rows=1"
-# A training and its evaluations number classes alike, or are refused; the sets are recorded under the names of their lists.
+# A training and its evaluations number classes in the same way, or are refused; the sets are recorded under the names of their lists.
 cat > folders.toml <<'TOML'
 experiment = "folders"
 [data]

@@ -42,7 +42,7 @@ accumulation = 2
 clip_norm = 1.0
 TOML
 
-# train FOLDER RANKS CONFIG [ARGS...]: a run of its own folder; folders lie beside the images.
+# train FOLDER RANKS CONFIG [ARGS...]: a run of its own folder; folders are next to the images.
 train() {
   local folder=$1 ranks=$2 config=$3
   shift 3
@@ -80,7 +80,7 @@ for file in checkpoint.h5 train.csv; do
   expect_same "same-2/$run/$file" "same-4/$run/$file"
 done
 
-# A period and updates of several batches: the total is the weighted sum of the figures beside it.
+# A period and updates of several batches: the total is the weighted sum of the values in its row.
 awk -F, 'NR == 1 { for (i = 1; i <= NF; ++i) column[$i] = i }
   NR > 1 { d = $column["total"] - $column["cross_entropy"] - 0.1 * $column["gradcam"] - 0.05 * $column["input_gradient"]; if (d > 1e-9 || d < -1e-9 || $column["gradcam"] == 0) exit 1 }' \
   "same-1/$run/train.csv" || failed "total is not the weighted sum: $(cat "same-1/$run/train.csv")"

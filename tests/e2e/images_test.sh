@@ -76,7 +76,7 @@ weight = 0.05
 members = 3
 TOML
 
-# train FOLDER RANKS CONFIG [ARGS...]: a run of its own folder; folders lie beside the images.
+# train FOLDER RANKS CONFIG [ARGS...]: a run of its own folder; folders are next to the images.
 train() {
   local folder=$1 ranks=$2 config=$3
   shift 3

@@ -46,7 +46,7 @@ expect_same before/six/seed-1/checkpoint.h5 results/six/seed-1/checkpoint.h5
 [ "$(number_of results/six/seed-2/checkpoint.h5)" = "$second" ] || failed "seed-2 was trained anew"
 expect_no_file results/six/.again
 well_jobs status six.csv --where name=table
-expect_text "its dependency a has been run since; \`jobs again --where name=table\` reruns this row"
+expect_text "dependency a ran after this job started; \`jobs again --where name=table\` reruns this row"
 manifest=$(number_of train.cache/manifest.toml) rows=$(number_of "$csv")
 well_jobs again six.csv --where 'name=cache-train' --where 'verb=cache'
 [ "$(number_of train.cache/manifest.toml)" != "$manifest" ] || failed "the cache was not written anew"
@@ -104,7 +104,7 @@ well_jobs run w.csv
 expect_text "1 jobs: 1 off"
 sed -i 's/train.toml,0,/train.toml,1,/' w.csv
 well_jobs status w.csv
-expect_text "waiting" "to be run again"
+expect_text "waiting" "marked for a rerun"
 well_jobs run w.csv
 expect_text "1 jobs: 1 done"
 [ "$(number_of results/w/seed-1/checkpoint.h5)" != "$first" ] || failed "whether_to_run 0 and then 1 did not run the row anew"
@@ -115,5 +115,5 @@ well_jobs status w.csv
 expect_text "1 jobs: 1 done"
 sed -i 's/train.toml,0,/train.toml,1,/' back.csv
 well_jobs status back.csv
-expect_text "to be run again"
+expect_text "marked for a rerun"
 finish

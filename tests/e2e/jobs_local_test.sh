@@ -91,7 +91,7 @@ for file in attempt.1 beat.1 stop.1.1; do
   expect_text "1 jobs: 1 done"
   cp saved "$folder/$file"
 done
-# The whole state is gone: the run's folder tells.
+# The whole state is deleted: the run's folder shows what is done.
 mv results/jobs gone
 well_jobs status more.csv --where 'name=long*'
 expect_text "2 jobs: 2 done" "finished according to the run folder"
@@ -105,7 +105,7 @@ kill -INT "$runner"
 status=0
 wait "$runner" || status=$?
 expect_exit 75
-expect_text "stop: cancelled: a checkpoint is written"
+expect_text "stop: cancelled: checkpoint written"
 well_jobs status more.csv --where name=stop
 expect_text "cancelled"
 well_jobs run more.csv --where name=stop

@@ -45,7 +45,7 @@ mv results/*.csv whole/table.csv
 mv results whole/results
 rm -r train.cache test.cache
 
-# Row d has a bad path at first; b, c, e and f wait for their turn, on slow and fast machines alike. Two submitters at once hand every job over once.
+# Row d has a bad path at first; b, c, e and f wait for their turn, on both slow and fast machines. Two submitters at once hand every job over once.
 sed 's/set:cache.output/set:data.train,&/; /^[^n]/s/^\([^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*,[^,]*\),/\1,,/; s/^\(d,.*,3\),,/\1,nothere.cache,/; 1s/$/,slurm:begin/; 2,$s/$/,/; /^[bcef],/s/$/now+3600/' all.csv > first.csv
 "$program" jobs submit first.csv --no-arrays --no-files > one.txt 2>&1 &
 one=$!
@@ -70,7 +70,7 @@ wait_for results/six/seed-1/heartbeat.0
 until_says sorted.csv a 'of 60 epochs'
 scancel --batch --signal=USR1 "$a"
 wait_for "$(folder_of a)/stop.1.1"
-grep -q 'a checkpoint is written' "$(folder_of a)/stop.1.1" || failed "a did not stop for its time limit: $(cat "$(folder_of a)/stop.1.1")"
+grep -q 'checkpoint written' "$(folder_of a)/stop.1.1" || failed "a did not stop for its time limit: $(cat "$(folder_of a)/stop.1.1")"
 
 # b, on both nodes: a rank is killed, and it starts again by itself; then a node goes.
 scontrol update jobid="$(id_of sorted.csv b)" StartTime=now
@@ -81,7 +81,7 @@ scontrol update nodename=n2 state=down reason=test
 until_says sorted.csv b preempted
 scontrol update nodename=n2 state=resume 2> resume.txt || true # it may have come back by itself
 
-# c: cancelled while it runs. d: fails by its path. f: cancelled before it began, and Slurm forgets it. e: a state file is deleted while it runs.
+# c: cancelled while it runs. d: fails by its path. f: cancelled before it started, and Slurm forgets it. e: a state file is deleted while it runs.
 scontrol update jobid="$(id_of sorted.csv c)" StartTime=now
 until_says sorted.csv c 'of 60 epochs'
 scancel "$(id_of sorted.csv c)"
@@ -91,7 +91,7 @@ expect_text "exit code 3: " "nothere.cache"
 forgotten=$(id_of sorted.csv f)
 scancel "$forgotten"
 until_says sorted.csv f "lost"
-until_says sorted.csv f "job $forgotten is unknown to Slurm; it never began"
+until_says sorted.csv f "job $forgotten is unknown to Slurm; never started"
 scontrol update jobid="$(id_of sorted.csv e)" StartTime=now
 until_says sorted.csv e 'of 60 epochs'
 number=$(id_of sorted.csv e)

@@ -9,7 +9,7 @@ cd "$work"
 export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 # One node: Open MPI need not look for networks, which takes most of its start.
 export OMPI_MCA_pml=ob1 OMPI_MCA_btl=^openib,ofi,usnic,tcp
-# Nothing of a test goes to Weights & Biases because whoever runs it has a key.
+# Nothing of a test goes to Weights & Biases because the user who runs it has a key.
 unset WANDB_API_KEY WANDB_MODE DISSENT_WANDB DISSENT_TENSORBOARD
 failures=0
 status=0

@@ -166,7 +166,7 @@ grep -q 'exit code 1' read || failed "a stopped run: $(cat read)"
 done_epochs=$(($(wc -l < $run/train.csv) - 1))
 printf 'torn' >> "$(find $run -name 'events*')"
 well 1 train images.toml --quiet --wandb offline --tensorboard
-[ "$(field $run/wandb.json id)" = "$before" ] || failed "a run that is gone on with is another one at W&B"
+[ "$(field $run/wandb.json id)" = "$before" ] || failed "a resumed run is another one at W&B"
 [ "$(epochs_of $run)" = 400 ] || failed "events of a run that was gone on with after $done_epochs epochs: $(epochs_of $run)"
 [ "$(find $run -name 'events*' | wc -l)" = 1 ] || failed "event files: $(find $run -name 'events*')"
 "$python" offline.py $run > read 2>&1 || { cp read out; failed "W&B's file of a run that was gone on with"; }
@@ -199,7 +199,7 @@ until_sent() {
 until_sent 3
 before=$(field $run/wandb.json id)
 until_sent $(($(sent) + 3))
-[ "$(field $run/wandb.json id)" = "$before" ] || failed "a run that is gone on with is another one at W&B"
+[ "$(field $run/wandb.json id)" = "$before" ] || failed "a resumed run is another one at W&B"
 python3 - said/"$before".jsonl $run/train.csv > read 2>&1 <<'PY' || { cp read out; failed "the server has not got train.csv"; }
 import csv, json, sys
 steps = [json.loads(line) for line in open(sys.argv[1])]

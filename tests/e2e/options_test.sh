@@ -77,7 +77,7 @@ for set in test train; do
   one=$(grep "^[^,]*,[^,]*,member:0,$set,.*accuracy" first.txt | rev | cut -d, -f2 | rev)
   [ "$ours" = "$one" ] || failed "with all weight on member 0 the accuracy on $set is $ours, that of the member $one"
 done
-# The mean of log-probabilities and that of logits order classes alike; the mean of probabilities need not.
+# The mean of log-probabilities and that of logits order classes in the same way; the mean of probabilities need not.
 evaluated experts ',ensemble,.*accuracy' 'evaluate.combine="product_of_experts"'
 evaluated probabilities ',ensemble,.*accuracy' 'evaluate.combine="mean_probabilities"'
 grep accuracy equal.txt > logits.txt

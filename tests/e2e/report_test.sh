@@ -11,7 +11,7 @@ expect_same out "$published/filled_ood_gen_df.csv"
 well 3 tables --layout sed_released_detection "$published" -o det.csv
 expect_same det.csv "$published/filled_ood_det_df.csv"
 
-# SDDE's figures beside one's own: near and far as published, nothing where no source gives one.
+# SDDE's figures next to one's own: near and far as published, nothing where no source gives one.
 {
   echo "$header"
   for set in near:cifar100 near:tin far:mnist far:svhn far:texture far:places365; do
@@ -59,7 +59,7 @@ refused 1 2 'expected --layout, or --rows and --columns' -- tables results
 refused 1 3 'nothere.csv: no such file or folder' -- tables --layout sdde nothere.csv
 refused 1 3 'train.csv:1: not a result file: expected a column' -- tables --layout sdde results/mine/seed-1/train.csv
 
-# Figures: complete files of the right kind, nothing left beside them; without gnuplot a plain answer.
+# Figures: complete files of the right kind, nothing left next to them; without gnuplot a plain answer.
 png_size() { od -An -tu1 -j16 -N8 "$1" | awk '{ print $3 * 256 + $4 "x" $7 * 256 + $8 }'; }
 printf 'kind,series,x,y,low,high,weight\nreliability,ensemble,0.3,0.25,0,0.5,0.4\nreliability,ensemble,0.8,0.9,0.5,1,0.6\n' > reliability.csv
 printf 'kind,series,x,y\nroc,msp,0,0\nroc,msp,0.2,0.8\nroc,msp,1,1\n' > roc.csv
@@ -75,7 +75,7 @@ if command -v gnuplot > /dev/null; then
     [ "$(png_size figures/$kind.png)" = 400x300 ] || failed "figures/$kind.png is $(png_size figures/$kind.png), expected 400x300"
     grep -q '</svg>' figures/$kind.svg || failed "figures/$kind.svg is not complete"
   done
-  [ "$(find figures -type f | wc -l)" = 10 ] || failed "left beside the figures: $(ls figures)"
+  [ "$(find figures -type f | wc -l)" = 10 ] || failed "left next to the figures: $(ls figures)"
   well 1 plot roc roc.csv -o kept.svg --keep-script
   gnuplot -e 'set output "/dev/null"' kept.svg.gp || failed "the kept script does not draw by itself"
   refused 1 3 'nothere/roc.png' 'cannot create' -- plot roc roc.csv -o nothere/roc.png

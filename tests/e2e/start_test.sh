@@ -140,7 +140,7 @@ for signal in USR1 TERM INT; do
   expect_same one/start/seed-42/checkpoint.h5 "stopped-$signal/start/seed-42/checkpoint.h5"
 done
 
-# The other verbs that compute for long, alike.
+# The other verbs that compute for long, in the same way.
 printf '[evaluate]\nruns = ["one/start/seed-42"]\nid = "train.cache"\nscores = ["pds"]\n' > evaluate.toml
 well 1 evaluate evaluate.toml --quiet --set 'evaluate.output="whole"'
 for words in "cache cache.toml --set cache.output=stopped.cache --set data.root=images" "evaluate evaluate.toml --set evaluate.output=stopped"; do

@@ -60,7 +60,7 @@ assert eval(sys.argv[2])
 PYTHON
 }
 
-# The steps in their order; a trace changes no bit of the run, and is gone with it.
+# The steps in their order; a trace changes no bit of the run, and is deleted with it.
 well 1 train heads.toml --quiet
 cp results/heads/seed-42/checkpoint.h5 plain.h5
 expect_no_file results/heads/seed-42/trace.h5

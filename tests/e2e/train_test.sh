@@ -130,7 +130,7 @@ when = lambda key: calendar.timegm(time.strptime(p[key], "%Y-%m-%dT%H:%M:%SZ"))
 assert p["starts"] == 2 and p["state"] == "stopped" and when("start") <= when("last_start"), p
 assert p["wall_s"] >= when("last_start") - when("start") - 30 and p["wall_s"] > 0.2, p
 PYTHON
-# A cache is held alike. Its lock is one of this shell's here.
+# A cache is locked in the same way. Its lock is one of this shell's here.
 printf '{"host":"%s","pid":%d,"started":%d,"process_numbers":"%s","time":0}' "$(uname -n)" $$ "$(awk '{print $22}' /proc/$$/stat)" "$(readlink /proc/self/ns/pid)" > held.cache.lock.7
 refused 2 2 "held.cache: expected that no other process writes to it, found process $$ on" "held.cache.lock.7" "give another cache.output" -- \
   cache cache.toml --quiet --set cache.output=held.cache --set data.root=images

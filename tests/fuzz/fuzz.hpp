@@ -19,7 +19,7 @@ struct Target {
   Kind kind;
   /// Words of the format, for mutations.
   std::vector<std::string> words;
-  /// Files as this version writes them, beside those of corpus/NAME; nullptr: none.
+  /// Files as this version writes them, in addition to those of corpus/NAME; nullptr: none.
   std::vector<std::string> (*seeds)() = nullptr;
 };
 

@@ -1,4 +1,4 @@
-// What the folder of a job and that of a run say, whoever wrote or cut their files.
+// What the folder of a job and that of a run say, whichever program wrote or truncated their files.
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tests/fuzz/make_corpus.py [FOLDER]: writes the seeds of tests/fuzz/corpus, FOLDER/PARSER/seed_*. Inputs of faults that were found lie beside them, under
+"""tests/fuzz/make_corpus.py [FOLDER]: writes the seeds of tests/fuzz/corpus, FOLDER/PARSER/seed_*. Inputs of faults that were found are next to them, under
 other names. Files that go through HDF5 are not among them: their seeds are written by the targets. Needs numpy, torch, and Pillow for pictures."""
 import collections
 import gzip

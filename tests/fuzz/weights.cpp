@@ -95,7 +95,7 @@ DISSENT_FUZZ(torch_zip, kOwn, "PK\3\4", "PK\1\2", "PK\5\6", "PK\6\6", "PK\6\7", 
   use_weights(read_state_dict(fuzz::file_of(with_check_sums(input), "weights.pth")));
 }
 
-// The pickle in such a file, beside two storages of 64 bytes.
+// The pickle in such a file, and two storages of 64 bytes.
 DISSENT_FUZZ(torch_pickle, kOwn, "ctorch._utils\n_rebuild_tensor_v2\n", "ctorch\nFloatStorage\n",
              "ctorch\nLongStorage\n", "ccollections\nOrderedDict\n",
              std::string("X\7\0\0\0storage", 12),

@@ -10,7 +10,7 @@ using namespace null_gpu;
 namespace {
 struct Handle {
   cudaStream_t stream = nullptr;
-  char rest[248] = {};  // whoever reads a field of a descriptor finds 0
+  char rest[248] = {};  // a field of a descriptor is read as 0
 };
 }  // namespace
 

@@ -1,4 +1,4 @@
-// Preloaded beside the null GPU: convolutions, batch normalisation and attention go through
+// Preloaded together with the null GPU: convolutions, batch normalisation and attention go through
 // LibTorch's own kernels. cuDNN builds plans from what its heuristics say of a device, which is not
 // imitated.
 #include <ATen/Context.h>

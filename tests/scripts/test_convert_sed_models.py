@@ -1,4 +1,4 @@
-"""scripts/convert_sed_models.py on checkpoints of classes that are gone when they are read: written by a module in a folder that is removed."""
+"""scripts/convert_sed_models.py on checkpoints of classes that no longer exist when they are read: written by a module in a folder that is removed."""
 import contextlib
 import importlib.util
 import io
@@ -17,7 +17,7 @@ import torch
 
 SCRIPT = pathlib.Path(os.environ["DISSENT_SOURCE_DIR"]) / "scripts" / "convert_sed_models.py"
 
-# The shapes of SED's classes: an ensemble of heads, wrapped members, a soup; partials, methods and configurations beside the weights.
+# The shapes of SED's classes: an ensemble of heads, wrapped members, a soup; partials, methods and configurations next to the weights.
 CLASSES = '''
 import collections, functools, torch
 
@@ -145,7 +145,7 @@ class ConvertTest(unittest.TestCase):
 
     def check_ensemble(self, path, ensemble):
         said = self.run_script(path)
-        self.assertIn("3 members of 14 tensors, 0 beside them", said)
+        self.assertIn("3 members of 14 tensors, 0 other tensors", said)
         for i in range(3):
             metadata = self.assert_same(f"model/member-{i}.safetensors", ensemble.submodels[i].state_dict())
             self.assertEqual((metadata["class"], metadata["member"], metadata["members"]), ("vanishing_classes.RedneckEnsemble", str(i), "3"))
@@ -169,7 +169,7 @@ class ConvertTest(unittest.TestCase):
         ensemble = self.classes.RedneckEnsemble(2, 4, 3, soup=True)
         inner = list(ensemble.submodels)
         ensemble._modules["submodels"]._modules["1"] = self.classes.ModelClassesWrapper(inner[1])
-        self.assertIn("2 members of 14 tensors, 14 beside them", self.run_script(self.save(ensemble)))
+        self.assertIn("2 members of 14 tensors, 14 other tensors", self.run_script(self.save(ensemble)))
         for i in range(2):
             self.assert_same(f"model/member-{i}.safetensors", inner[i].state_dict())
         self.assert_same("model/rest.safetensors", {f"soup.{name}": value for name, value in ensemble.soup.state_dict().items()})

@@ -9,13 +9,14 @@ namespace dissent::losses {
 struct LossWeight {
   double weight = 1;                     ///< in the objective, >= 0
   int64_t from_epoch = 0;                ///< first epoch with this loss
-  std::optional<int64_t> to_epoch = {};  ///< first later epoch without this loss; none: to the end
+  std::optional<int64_t> to_epoch = {};  ///< epoch from which the loss is off; none: to the end
   int64_t ramp_epochs = 0;  ///< the weight grows, epoch by epoch, from 0 in from_epoch to its full
                             ///< value this many epochs later
   int64_t period = 1;  ///< on every period-th step of an epoch: steps period - 1, 2 period - 1, ..
   int64_t every_step_before =
-      0;  ///< epochs before this one have the loss on every step, regardless of the period
-  std::optional<int64_t> every_step_from = {};  ///< this epoch and later ones have it on every step
+      0;  ///< before this epoch, the loss is computed in every step, regardless of period
+  std::optional<int64_t> every_step_from =
+      {};  ///< from this epoch on, the loss is computed in every step
 };
 
 /// Weight in this step; 0 if the loss is off, so that it need not be computed:

@@ -23,7 +23,7 @@ struct TieGroup {
 std::vector<TieGroup> tie_groups(std::span<const double> positive,
                                  std::span<const double> negative);
 
-/// What is computed beside AUROC, AUPR and average precision.
+/// What is computed in addition to AUROC, AUPR and average precision.
 struct RankingRequest {
   std::vector<double> recalls{0.95};  ///< each in 0 .. 1: FPR at these
   bool risk = false;  ///< AURC: positives are right predictions, negatives wrong ones, the scores

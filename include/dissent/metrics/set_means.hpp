@@ -28,7 +28,7 @@ struct LabelledScores {
 };
 
 /// Full spectrum: the covariate-shifted in-distribution sets (csid) joined to the ID set, which
-/// then counts as one ID set, for accuracy and OOD detection alike.
+/// then counts as one ID set, for both accuracy and OOD detection.
 /// Ref: OpenOOD openood/evaluators/fsood_evaluator.py; Yang et al., Full-Spectrum
 /// Out-of-Distribution Detection, 2023.
 /// Throws Error::kUsage for fields of different lengths, dtypes or devices.

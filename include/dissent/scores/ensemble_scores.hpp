@@ -49,7 +49,7 @@ at::Tensor average_max_logit(const at::Tensor& logits);
 
 /// Mean over ordered pairs (m, i), i != m, of log( p_i (1 - p_m) + p_m (1 - p_i) + 1e-9 ) at class
 /// argmax_c p_i: minus the A2D loss over every draw. M >= 2. Larger: OOD. [a2d_score_per_sample]
-/// Memory: M x B x M beside p.
+/// Memory: M x B x M in addition to p.
 at::Tensor a2d_score(const at::Tensor& outputs, InputKind kind);
 
 /// Mean of the full M x M matrix of L2 distances |p_m - p_i|, zero diagonal included. Larger: OOD.

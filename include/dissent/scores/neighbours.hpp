@@ -5,7 +5,7 @@
 
 // Post-processors that compare a sample with rows of the training set (postprocessor.hpp describes
 // what they share). Products are computed for block_rows samples and block_rows rows of the bank at
-// a time: memory beside the inputs is a few block_rows^2 x 8 bytes per thread, for any N.
+// a time: memory in addition to the inputs is a few block_rows^2 x 8 bytes per thread, for any N.
 namespace dissent::scores {
 
 struct KnnOptions {

@@ -66,7 +66,8 @@ at::Tensor shot_noise(const at::Tensor& image, const Row& row, Random& random) {
 }
 
 at::Tensor impulse_noise(const at::Tensor& image, const Row& row, Random& random) {
-  // Salt and pepper noise: a value is replaced with probability row[0], by white or black alike.
+  // Salt and pepper noise: a value is replaced with probability row[0], by white or black
+  // with equal probability.
   auto result = image.clone();
   auto* values = result.data_ptr<uint8_t>();
   for (int64_t i = 0; i < result.numel(); ++i)

@@ -161,7 +161,7 @@ Picture zoomed(const Picture& picture, double factor) {
 
   // The reference cuts out the middle part, enlarges it with scipy.ndimage.zoom, which rounds the
   // new size, and cuts the middle of the result: both cuts become offsets here. scipy maps the
-  // first and last pixels onto each other, hence the ratio of lengths minus one.
+  // first and last pixels onto each other, so the factor is the ratio of lengths minus one.
   const auto axis = [&](int64_t extent) {
     const auto part = static_cast<int64_t>(std::ceil(static_cast<double>(extent) / factor));
     const auto grown = static_cast<int64_t>(std::nearbyint(static_cast<double>(part) * factor));

@@ -111,7 +111,7 @@ Middle middle_of(const TransformOptions& options, int64_t in_height, int64_t in_
 
 at::Tensor cropped(const TransformOptions& options, const at::Tensor& image,
                    const TransformDraws& draws) {
-  // A random window is resized by itself: pixels beside it do not enter the antialiasing, as in
+  // A random window is resized by itself: pixels outside it do not enter the antialiasing, as in
   // torchvision's resized_crop.
   if (options.kind == Kind::kResizedCrop) {
     const bool fits = draws.top >= 0 && draws.left >= 0 && draws.height >= 1 && draws.width >= 1 &&

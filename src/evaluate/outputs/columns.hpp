@@ -85,8 +85,8 @@ class SetColumns {
 /// Passes once over a set for all ensembles (plans[e] belongs to ensembles[e]). Rows are divided
 /// into tasks that ranks take in turn, with forward passes of options.block_rows rows; each row is
 /// read once. Fills the logits caches. Values are put back in row order, so they have the same bits
-/// for every number of ranks and threads. Memory beside the columns: the outputs of one block.
-/// Collective over comm.
+/// for every number of ranks and threads. Memory in addition to the columns: the outputs of one
+/// block. Collective over comm.
 std::vector<SetColumns> run_pass(Communicator& comm, const EvaluationSet& set,
                                  const std::vector<LoadedEnsemble>& ensembles,
                                  const std::vector<ColumnPlan>& plans, const OutputOptions& options,

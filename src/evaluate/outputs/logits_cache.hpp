@@ -33,7 +33,7 @@ struct LogitsCacheKey {
 };
 
 /// Outputs of all units of one ensemble on one set: shard-00000.h5, .. with `logits` [rows, U, C],
-/// `features` [rows, U, D] ([rows, 1, D] if all units share them) and `label` [rows], beside
+/// `features` [rows, U, D] ([rows, 1, D] if all units share them) and `label` [rows], next to
 /// manifest.toml. Each shard is written by one rank under a temporary name and renamed, so an
 /// existing shard is complete; missing shards are written again. Shards carry the identity too.
 class LogitsCache {

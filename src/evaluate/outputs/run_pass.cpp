@@ -23,7 +23,7 @@ std::vector<ColumnKey> keys_of(const ColumnPlan& plan) {
 // [keys, n] f64 of one block.
 at::Tensor block_values(const ColumnPlan& plan, const MemberOutputs& outputs,
                         const at::Tensor& labels) {
-  // Each group fills its own rows of one tensor, so groups can run beside each other.
+  // Each group fills its own rows of one tensor, so groups can run concurrently.
   std::vector<int64_t> first_key;
   int64_t keys = 0;
   for (const auto& group : plan.groups) {
@@ -38,7 +38,7 @@ at::Tensor block_values(const ColumnPlan& plan, const MemberOutputs& outputs,
         .copy_(group.values(outputs, labels).reshape({count, labels.size(0)}));
   };
 
-  // Groups that use all threads run one after another, the others beside each other.
+  // Groups that use all threads run one after another, the others concurrently.
   std::vector<int64_t> parallel_groups;
   for (int64_t g = 0; g < static_cast<int64_t>(plan.groups.size()); ++g) {
     if (plan.groups[g].uses_all_threads)

@@ -36,7 +36,7 @@ MemberOutputs select(const MemberOutputs& all, const std::vector<int64_t>& units
 
 std::string work_folder(const LoadedEnsemble& ensemble, const OutputOptions& options,
                         const std::string& kind) {
-  // Beside the checkpoint, or in evaluate.work, for runs whose folders cannot be written.
+  // Next to the checkpoint, or in evaluate.work, for runs whose folders cannot be written.
   const auto beside = std::filesystem::path(ensemble.path).parent_path().string();
   if (options.work.empty()) return fmt::format("{}/{}", beside.empty() ? "." : beside, kind);
   return fmt::format("{}/{}-{}/{}", options.work, ensemble.run, ensemble.config_hash, kind);

@@ -18,7 +18,7 @@ struct OutputOptions {
   std::string work;  ///< folder of caches and fitted states; empty: that of each checkpoint
 };
 
-/// Folder beside a checkpoint, or below options.work, for files of this kind.
+/// Folder next to a checkpoint, or below options.work, for files of this kind.
 std::string work_folder(const LoadedEnsemble& ensemble, const OutputOptions& options,
                         const std::string& kind);
 

@@ -124,7 +124,7 @@ TableRows selected(const TableRows& rows, const std::vector<size_t>& columns) {
   return out;
 }
 
-// Metrics that do not fit beside each other go into tables below each other.
+// Metrics that do not fit into one table go into further tables below it.
 std::string table_of(const SetPart& part, const std::vector<std::string>& metrics,
                      int64_t columns) {
   const auto rows = rows_of(part, metrics);

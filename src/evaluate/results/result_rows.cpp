@@ -82,7 +82,7 @@ PredictorValues compute_values(const RowContext& context, const SetColumns& colu
   for (const auto* predictor : context.predictors.all()) {
     if (labelled) jobs.push_back({predictor, nullptr});
 
-    // Without `id` this is the in-distribution set itself, or one that is not to be told apart.
+    // Without `id` this is the in-distribution set itself, or one that is not compared with it.
     if (!id) continue;
     for (const auto& score : context.choices.scores)
       if (has_score(*predictor, score)) jobs.push_back({predictor, &score});

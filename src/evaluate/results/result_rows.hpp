@@ -23,8 +23,8 @@ struct RowSet {
   Shift shift = Shift::kId;
 };
 
-/// Result rows of one ensemble on one file of a set. id: columns of the in-distribution set, from
-/// which the set is told apart; nullptr: only metrics of labels. labelled: whether these have
+/// Result rows of one ensemble on one file of a set. id: columns of the in-distribution set, with
+/// which the set is compared; nullptr: only metrics of labels. labelled: whether these have
 /// columns. Error::kData naming a score that is NaN.
 std::vector<ResultRow> result_rows(const RowContext& context, const SetColumns& columns,
                                    const SetColumns* id, const RowSet& set, bool labelled);

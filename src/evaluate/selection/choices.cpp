@@ -260,7 +260,7 @@ std::string choices_text(const std::vector<LoadedEnsemble>& ensembles,
   const bool any = !config.evaluate.weights.empty() ||
                    std::any_of(choices.begin(), choices.end(), chose_anything);
   if (!any) return "";
-  std::string text = "# What was chosen before test sets were scored\n";
+  std::string text = "# Selections made before evaluating test sets\n";
   for (size_t e = 0; e < ensembles.size(); ++e)
     text += choice_text(ensembles[e], choices[e], sets, config);
   return text;

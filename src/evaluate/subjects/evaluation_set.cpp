@@ -94,7 +94,7 @@ class LabelledSet : public EvaluationSet {
         "evaluate.sets: label of {}: expected 0 .. {}, the classes of the networks, found {}",
         place(), classes - 1, label_);
   }
-  std::string identity() const override {  // the logits cache keeps labels beside the logits
+  std::string identity() const override {  // the logits cache stores labels with the logits
     return content_hash(fmt::format("{} label {}", set_->identity(), label_));
   }
 

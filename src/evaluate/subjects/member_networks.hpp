@@ -56,7 +56,7 @@ class MemberNetworks {
   /// Maps of all members for images x [B, 3, S, S] and labels [B]: a pass with gradients, one
   /// thread per member. Error::kUsage with the reason for networks without maps: heads on features.
   virtual MemberSaliency saliency(const at::Tensor& x, const at::Tensor& labels) const;
-  /// Hash of the weights, and of anything else beside the configuration that changes the outputs.
+  /// Hash of the weights, and of anything else outside the configuration that changes the outputs.
   virtual std::string weights_hash() const = 0;
 };
 

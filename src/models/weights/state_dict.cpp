@@ -136,7 +136,7 @@ StateDict read_state_dict(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   DISSENT_CHECK(file, kData, "{}: cannot open: {}", path, std::generic_category().message(errno));
 
-  // Formats are told apart by their first bytes, not by the name of the file.
+  // Formats are recognised by their first bytes, not by the name of the file.
   char start[9] = {};
   file.read(start, sizeof start);
   DISSENT_CHECK(file, kData, "{}: expected a file of weights, found {} bytes", path, file.gcount());

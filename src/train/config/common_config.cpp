@@ -36,7 +36,8 @@ TableSpec loss_option_table(const losses::LossInfo& loss) {
     table.options.push_back(std::move(option));
   };
 
-  // The keys of the weight come first in every table, so that tables of losses look alike.
+  // The keys of the weight come first in every table, so that all tables of losses have the same
+  // layout.
   for (const auto& option : losses::weight_table().options) add(option, weight);
   for (const auto& option : loss.options.options) add(option, own);
   return table;
@@ -143,7 +144,7 @@ const TableSpec& checkpoint_table() {
   using T = CheckpointOptions;
   static const TableSpec table =
       TableOf<T>("checkpoint",
-                 "When checkpoints are written, besides those at the end and at a stop")
+                 "Periodic checkpoints, in addition to those at the end and at a stop")
           .option("every_minutes", &T::every_minutes,
                   {.meaning = "minutes between checkpoints", .scope = Scope::kExecution, .min = 0});
   return table;

@@ -189,8 +189,9 @@ const TableSpec& disagreement_table() {
                   "the labelled batch, or a batch of data.unlabelled")
           .option(
               "below_threshold", &T::below_threshold,
-              {.meaning = "members disagree only on samples for which some member gives the label "
-                          "at most this probability; base losses read the other samples",
+              {.meaning = "members disagree only on samples to which at least one member assigns a "
+                          "true-class probability of at most this value; base losses read the "
+                          "other samples",
                .min = 0,
                .max = 1,
                .word = "none"});
@@ -216,13 +217,12 @@ const TableSpec& training_table() {
                    .min = 0})
 
           // Only the grouping into waves depends on it, and no bit of the result (waves.hpp).
-          .option(
-              "look_ahead", &T::look_ahead,
-              {.meaning = "how many steps ahead to look for steps without a common member, which "
-                          "are computed together; 1: one step at a time",
-               .scope = Scope::kExecution,
-               .min = 1,
-               .max = 4096})
+          .option("look_ahead", &T::look_ahead,
+                  {.meaning = "number of steps to search ahead for steps that have no member in "
+                              "common, which are computed concurrently; 1: one step at a time",
+                   .scope = Scope::kExecution,
+                   .min = 1,
+                   .max = 4096})
 
           // A probe changes no weights, but train.csv holds its values: a key of the result.
           .option("gradient_samples", &T::gradient_samples,
@@ -234,9 +234,11 @@ const TableSpec& training_table() {
           .choice("precision", &T::precision,
                   named_precisions(
                       {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF64}),
-                  "of matrix products; f32 is IEEE f32; tf32 (f32 rounded to 10 bits of mantissa "
-                  "in products) and bf16 need a GPU. Parameters, optimiser state and losses are "
-                  "f32; f64: everything, on CPUs only, to compare with other programs");
+                  "precision of matrix products; f32 is IEEE f32; tf32 (f32 rounded to 10 bits of "
+                  "mantissa in products) and bf16 need a GPU. Parameters, optimiser state and "
+                  "losses are "
+                  "f32, except with f64: all computations in f64, CPU only, for comparison with "
+                  "other programs");
   return table;
 }
 

@@ -60,12 +60,13 @@ const TableSpec& data_table() {
                           "own. A higher label is an error",
                .min = 1})
           .option("ignore_label", &T::ignore_label,
-                  {.meaning = std::string(kIgnoreLabelMeaning) + "; of [validation] too",
+                  {.meaning = std::string(kIgnoreLabelMeaning) + "; also applies to [validation]",
                    .word = "none"})
           .option("allow_empty", &T::allow_empty,
-                  {.meaning = std::string(kAllowEmptyMeaning) + "; of [validation] too"})
+                  {.meaning = std::string(kAllowEmptyMeaning) + "; also applies to [validation]"})
           .option("background", &T::background,
-                  {.meaning = std::string(kBackgroundMeaning) + "; of the other sets too"})
+                  {.meaning = std::string(kBackgroundMeaning) +
+                              "; also applies to [validation] and [unlabelled]"})
 
           // What a batch holds.
           .option("transform", &T::transform,
@@ -119,7 +120,7 @@ TableSpec set_table(const std::string& name, const std::string& meaning, const s
       .option("list", &T::list, {.meaning = kList, .scope = Scope::kExecution})
       .option("rows", &T::rows, {.meaning = kRows})
       .option("transform", &T::transform,
-              {.meaning = "auto: that of [data] with _test for _train",
+              {.meaning = "auto: the test transform of data.transform",
                .choices = names_of_transforms(true)})
       .option("batch_size", &T::batch_size, {.meaning = batch, .min = 1});
 }
@@ -176,13 +177,15 @@ const TableSpec& image_training_table() {
           .option("accumulation", &T::accumulation,
                   {.meaning = "batches per update; their mean gradient is used", .min = 1})
 
-          .choice("precision", &T::precision,
-                  named_precisions({Precision::kF32, Precision::kTf32, Precision::kBf16,
-                                    Precision::kF16, Precision::kF64}),
-                  "of matrix products and convolutions; f32 is IEEE f32; tf32 (f32 rounded to 10 "
-                  "bits of mantissa in them) needs a GPU, and so does f16, which scales the loss. "
-                  "Parameters, optimiser state and losses are f32; f64: everything, on CPUs only, "
-                  "to compare with other programs (pixels are computed in f32)")
+          .choice(
+              "precision", &T::precision,
+              named_precisions({Precision::kF32, Precision::kTf32, Precision::kBf16,
+                                Precision::kF16, Precision::kF64}),
+              "precision of matrix products and convolutions; f32 is IEEE f32; tf32 (f32 rounded "
+              "to 10 bits of mantissa in them) needs a GPU, and so does f16, which scales the "
+              "loss. Parameters, optimiser state and losses are f32, except with f64: all "
+              "computations "
+              "in f64, CPU only, for comparison with other programs (pixels are computed in f32)")
 
           .option("ema_decay", &T::ema_decay,
                   {.meaning =

@@ -316,7 +316,7 @@ double product_rate(int64_t rows, int64_t columns, int64_t inner) {
   auto product = at::empty({team, rows, columns});
   const double flops = 2.0 * static_cast<double>(team * rows * columns * inner);
 
-  // About 0.4 GFLOP per thread and repetition: long beside the start of the threads.
+  // About 0.4 GFLOP per thread and repetition: long compared to the start of the threads.
   const auto repetitions = static_cast<int64_t>(4e8 * static_cast<double>(team) / flops);
   return flops / fastest(std::clamp<int64_t>(repetitions, 1, 10000), [&](int64_t thread) {
            auto out = product[thread];

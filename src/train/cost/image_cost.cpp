@@ -122,7 +122,7 @@ void add_pass_memory(const ImageRunShape& run, const GridShape& grid, int64_t te
 }
 
 // Seconds per step to read the images of the rank. With same_batch one batch serves all networks;
-// a common batch is read besides where it is not one of the rank's own.
+// a common batch is read in addition where it is not one of the rank's own.
 double reading_seconds(const ImageRunShape& run, const GridShape& grid, double image_s) {
   const int64_t loads = run.objective.same_batch ? 1 : most_networks(run, grid);
   const bool reads_common = run.common_batch() && (run.objective.unlabelled || grid.members > 1);
@@ -215,7 +215,7 @@ ImageMemoryCost image_memory_cost(const ImageRunShape& run, const GridShape& gri
                 slab = networks * run.flat() * kFloatBytes;
   ImageMemoryCost cost;
 
-  // The discriminator has its gradient and two states beside its parameters.
+  // The discriminator has its gradient and two states in addition to its parameters.
   cost.parameters = slab * (run.ema ? 2 : 1) + networks * run.buffers() * kFloatBytes +
                     4 * run.discriminator * kFloatBytes;
 
@@ -246,7 +246,7 @@ StorageCost image_storage_cost(const ImageRunShape& run, int64_t ranks) {
   const int64_t values =
       run.networks() * (copies * parameters.parameter_count() + buffers.parameter_count()) +
       4 * run.discriminator;
-  // Records of epochs and sets of states are left out: they are small beside networks.
+  // Records of epochs and sets of states are left out: they are small compared to networks.
   return storage_cost({.value_bytes = values * kFloatBytes,
                        .tensors = static_cast<int64_t>(parameters.entries().size()) * copies +
                                   static_cast<int64_t>(buffers.entries().size()),

@@ -85,7 +85,7 @@ std::vector<StepResult> HostStepper::run(const std::vector<StepInput>& wave, int
   agreed_ = gathered.agreed;
 
   // L(z_1, ..., z_A) and dL/dz for each step. Every rank that takes part computes them from the
-  // same logits [A, B + U, C] in member order, hence with the same bits for every split of the
+  // same logits [A, B + U, C] in member order, so with the same bits for every split of the
   // members over ranks.
   std::vector<at::Tensor> gradients(wave.size());
   auto results =

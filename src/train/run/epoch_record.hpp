@@ -23,7 +23,7 @@ struct EpochRecord {
 };
 inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-/// Numbers of a record besides those per loss and per member, and gradient values per member.
+/// Numbers of a record other than those per loss and per member, and gradient values per member.
 inline constexpr int64_t kRecordNumbers = 9, kRecordNumbersPerMember = 3;
 
 /// The record as a list of numbers, and back. losses: number of terms of the objective.
@@ -32,7 +32,7 @@ std::vector<double> numbers_of(const EpochRecord& record);
 at::Tensor records_tensor(const std::vector<EpochRecord>& records);
 EpochRecord record_of(const std::vector<double>& numbers, size_t losses);
 
-/// What a run needs besides its configuration.
+/// What a run needs in addition to its configuration.
 struct RunContext {
   std::string folder;       ///< <output>/<experiment>/seed-<n>, or beside it with --again
   std::string config_text;  ///< resolved configuration, only keys that change results

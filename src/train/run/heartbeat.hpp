@@ -7,7 +7,7 @@ namespace dissent {
 
 /// A rank's heartbeat file <run>/heartbeat.<rank>: time, epoch, step, host and state, rewritten at
 /// most once per second, without MPI. A rank that waits for a message still writes it (state
-/// "waiting"); a rank that is stuck does not, and can be found by that.
+/// "waiting"); a rank that hangs does not, and can be identified by that.
 class Heartbeat {
  public:
   /// Opens the file. If that fails, beat() does nothing: a run does not end because of its

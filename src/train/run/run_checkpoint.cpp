@@ -68,7 +68,7 @@ void write_run_checkpoint(const std::string& path, Grid& grid, const RunContext&
   writer.add(kOptimizerSteps, {contents.networks}, contents.first_network,
              own_part(at::tensor(optimizer.steps(), at::kLong)));
 
-  // What every rank holds alike is written by the first one.
+  // What is the same on every rank is written by the first one.
   const auto add_shared = [&](const std::string& name, const at::Tensor& table) {
     if (!table.defined() || table.numel() == 0) return;
     writer.add(name, table.sizes().vec(), 0, grid.run->rank() == 0 ? table : table.narrow(0, 0, 0));

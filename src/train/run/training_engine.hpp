@@ -43,8 +43,8 @@ struct EpochTables {
 struct Advance {
   int64_t step = 0;                  ///< completed steps of the epoch
   Request request = Request::kNone;  ///< the largest request that all ranks agreed on
-  bool abandoned = false;            ///< all ranks left a step half-way in order to stop; nothing
-                                     ///< of that step has happened
+  bool abandoned = false;  ///< all ranks left a step unfinished in order to stop; the step
+                           ///< has changed nothing
 };
 
 /// A block of the validation set: the logits of this rank's members, and the labels.

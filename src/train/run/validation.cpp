@@ -59,7 +59,7 @@ bool validate(TrainingEngine& engine, Grid& grid, EpochRecord& record) {
   }
 
   // Each row was filled in by one rank, the others have zeros: the sum over ranks is exact, and the
-  // sum over blocks is taken in their order, on every rank alike.
+  // sum over blocks is taken in their order, the same on every rank.
   grid.run->all_reduce(table, ReduceOp::kSum);
   auto sums = table.sum(0);
   sums.div_(sums[members + kRows].clone());

@@ -46,7 +46,7 @@ int64_t optimizer_states(const OptimizerOptions& options) {
 const TableSpec& optimizer_table() {
   using O = OptimizerOptions;
   static const TableSpec table =
-      OptionTable<O>("optimizer", "How members are updated")
+      OptionTable<O>("optimizer", "Optimizer")
 
           // Defaults are those of torch.optim, except for the momentum (torch: 0).
           .choice("name", &O::kind, optimizer_names(), "the optimiser, as in torch.optim")

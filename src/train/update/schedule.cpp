@@ -11,13 +11,13 @@ const TableSpec& schedule_table() {
   using S = ScheduleOptions;
 
   static const TableSpec table =
-      OptionTable<S>("schedule", "How the learning rate changes")
+      OptionTable<S>("schedule", "Learning rate schedule")
 
           .choice("name", &S::kind,
                   {{"constant", ScheduleKind::kConstant},
                    {"cosine", ScheduleKind::kCosine},
                    {"plateau", ScheduleKind::kPlateau}},
-                  "how the rate changes over the training")
+                  "shape of the learning rate over the training")
           .option("t_max_epochs", &S::t_max_epochs,
                   {.meaning = "cosine: epochs until the minimum; auto: training.epochs", .min = 1})
           .choice("per", &S::per, {{"epoch", ScheduleUnit::kEpoch}, {"step", ScheduleUnit::kStep}},

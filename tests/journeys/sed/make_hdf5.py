@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""make_hdf5.py CACHED: beside each cache below this folder a file in SED's layout and by its name, with the same features.
+"""make_hdf5.py CACHED: next to each cache below this folder a file in SED's layout and by its name, with the same features.
 
 embed f32 [N, D], label and index f32 [N, 1]. iNaturalist and OpenImages have the label 0 there (their only folder, the default of a list), -1 in caches.
 """

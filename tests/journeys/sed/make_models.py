@@ -2,7 +2,7 @@
 """make_models.py EXPORTED=NAME ... --to FOLDER: pickles as SED published its models, of the weights that `dissent export` wrote.
 
 Each EXPORTED folder (ensemble.json, member-N.safetensors of block heads) becomes FOLDER/NAME.pkl: a RedneckEnsemble of TimmVitFinalLayers with a soup, of
-classes that have the modules and names of the release and are gone when the file is read.
+classes that have the modules and names of the release and no longer exist when the file is read.
 """
 import argparse
 import json

@@ -98,7 +98,7 @@ well 1 evaluate configs/sed/evaluation.toml --set 'evaluate.runs=["exported/*"]'
 command="rows of runs and of exported ensembles"
 diff <(sort results/sed/????????????????.csv) <(sort results/exported/????????????????.csv) > out || failed "other rows"
 
-# SED's main road: pickled models, whose classes are gone, to the same tables.
+# SED's main road: pickled models, whose classes no longer exist, to the same tables.
 "$python" "$source_dir/tests/journeys/sed/make_models.py" exported/sed_50_models=50_models exported/sed_ood_gen=ood_gen \
   exported/sed_ood_det_covariate=ood_det_cov exported/sed_ood_det_semantic=ood_det_sem --to models/symlinked
 elsewhere "scripts/download sed-models sed-caches" tests/scripts/test_download.py

@@ -3,7 +3,7 @@
 
 Plain PyTorch: autograd, torch.optim, torch.nn, torchvision for the pixels; nothing of Dissent but the file (docs/formats.md, "Traces"). The networks
 and losses are written down here a second time, from the papers and releases of SED and SDDE. It says how far the trace is from PyTorch after the
-first update and after the last, and beside it how far PyTorch is from itself when the initial weights are moved by one rounding.
+first update and after the last, and in addition how far PyTorch is from itself when the initial weights are moved by one rounding.
 
 --features   the HDF5 file that heads were trained on: the rows of the trace are read from it, and have to be what was fed
 --images     folder of the IDX files that networks were trained on: torchvision makes the pixels anew from the draws of the trace
@@ -447,7 +447,7 @@ def check(path, sources):
     while len(roundings) < ROUNDINGS and end > TIMES_OF_ROUNDING * max(roundings, default=0):
         other = replay(trace, moved(initial, 1 + len(roundings)), dict(sources, images=None, outliers=None))[1]
         roundings.append(distance(other, final))
-    if not roundings:  # the same bits: to be printed beside
+    if not roundings:  # the same bits: to be printed as well
         roundings = [distance(replay(trace, moved(initial, 1), dict(sources, images=None, outliers=None))[1], final)]
     rounding = max(roundings)
     shift = distance(final, initial)

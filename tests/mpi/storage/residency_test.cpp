@@ -20,7 +20,7 @@ struct MpiResidency : ::testing::Test {
   TempFolder folder{comm};
   std::string path = folder / "set.cache";
   std::unique_ptr<Communicator> node = comm.split_by_node();
-  // Writing by all ranks is tested beside this; one does it faster where cores are shared.
+  // Writing by all ranks is tested elsewhere; one does it faster where cores are shared.
   void write(const CacheSpec& spec) {
     comm.barrier();
     if (comm.rank() == 0) write_cache(*make_self_communicator(), path, spec, 1 << 20, true);

@@ -91,7 +91,7 @@ std::vector<Setting> settings() {
   return all;
 }
 
-// Gradients of a step, told apart, gathered over the member groups: [A, 3].
+// Gradients of a step, separately, gathered over the member groups: [A, 3].
 at::Tensor probe(const GridShape& shape, const Setting& setting) {
   Grid grid(world(), shape);
   const auto x = at::sin(at::arange(kBatch * kDim, at::kFloat)).view({kBatch, kDim});

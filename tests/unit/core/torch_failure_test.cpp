@@ -60,8 +60,7 @@ TEST(TorchFailure, DevicesAndDefects) {
   auto failure = torch_failure_of(
       [] { TORCH_CHECK(false, "CUDA error: an illegal memory access was encountered\nadvice"); });
   EXPECT_EQ(failure.kind, ErrorKind::kComm);
-  expect_texts(failure.message,
-               {"GPU of this rank: expected its work to succeed, found: CUDA error"});
+  expect_texts(failure.message, {"GPU operation failed: CUDA error"});
   failure = torch_failure_of([] { at::zeros({2}) + at::zeros({3}); });
   EXPECT_EQ(failure.kind, ErrorKind::kInternal);
   expect_texts(failure.message, {"a defect of the program: a call of LibTorch failed: The size",

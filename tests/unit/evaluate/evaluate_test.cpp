@@ -367,7 +367,7 @@ TEST(EvaluateKeys, OfSetsThatWouldNotReadThemAreRefused) {
   EXPECT_EQ(keys("paths = [\"x\"]\ncount = 15\nlabel = 0\n"), "");
   EXPECT_EQ(keys("dataset = \"mnist\"\ncount = 15\n"), "evaluate.sets[0].count ");
   EXPECT_EQ(keys("paths = [\"x\"]\nrole = \"validation\"\nlabel = 0\n"), "evaluate.sets[0].label ");
-  // Rows of two sets of one name could not be told apart, unless their split or shift is another.
+  // Rows of two sets of one name would be ambiguous, unless their split or shift is another.
   const std::string again = "paths = [\"x\"]\n[[evaluate.sets]]\nname = \"s\"\npaths = [\"y\"]\n";
   EXPECT_EQ(keys(again), "evaluate.sets[1].name ");
   EXPECT_EQ(keys(again + "shift = \"covariate\"\n"), "");

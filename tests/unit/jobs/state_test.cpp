@@ -282,7 +282,7 @@ TEST_F(OneJob, WallTimesOfAllStartsAddUp) {
   EXPECT_NEAR(read_state(own).wall_s(), 32, 0.5);
   beat(2, 8);
   EXPECT_NEAR(read_state(own).wall_s(), 40, 0.5);
-  // Whoever submits it again counts on.
+  // Another submitter continues the count.
   const std::vector<Job> jobs{job};
   setenv("DISSENT_JOBS_LEASE_S", "1e-9", 1);
   put_beat(own, 1, {.by = kElsewhere, .time = now_s() - 1, .restart = 2, .stop = {}});

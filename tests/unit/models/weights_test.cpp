@@ -216,8 +216,8 @@ TEST_F(Weights, ChangedBytesOfTorchsFilesAreFound) {
   EXPECT_GT(errors, 100);
 }
 
-// What others write beside the weights: types that are not read are left out, and missed only by
-// name.
+// What others write in addition to the weights: types that are not read are left out, and missed
+// only by name.
 TEST_F(Weights, TensorsOfUnknownTypesAreLeftOut) {
   put(path("odd"), safetensors(R"({"scale":{"dtype":"F4","shape":[8],"data_offsets":[0,4]},)"
                                R"("w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",

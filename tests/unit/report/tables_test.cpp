@@ -91,7 +91,7 @@ std::string near_rows(const std::string& method, int seed, double value) {
 
 }  // namespace
 
-// Result files as spreadsheets and editors save them, and others beside them, below one folder.
+// Result files as spreadsheets and editors save them, and other files, below one folder.
 TEST(Tables, AFolderOfResultsAndOtherFiles) {
   namespace fs = std::filesystem;
   const auto folder = fs::temp_directory_path() / fmt::format("dissent_results_{}", ::getpid());
@@ -195,7 +195,7 @@ TEST(Tables, AMeanOverSetsNeedsAllOfThem) {
   EXPECT_CONTAINS(text, "[seed 1 lacks tin]");
 }
 
-// Figures without a score stand beside every score of their row.
+// Figures without a score are repeated for every score of their row.
 TEST(Tables, SddeTakesCalibrationForEachScore) {
   std::string rows = row("sdde", 1, "cifar10", "id", "", "accuracy", 0.95) +
                      row("sdde", 1, "cifar10", "id", "", "ece", 0.012) +
@@ -498,7 +498,7 @@ TEST(PartedRows, TrainingsOfSeveralSeedsByTheirConfigurationWithoutTheSeed) {
       "in --rows");
 }
 
-// An evaluation of before the column was there lies beside a later one of more sets: its rows are
+// An evaluation of before the column was there is next to a later one of more sets: its rows are
 // of the same trainings, whichever file is read first.
 TEST(PartedRows, RowsOfEarlierVersionsBelongToTheTrainingOfTheirRun) {
   const auto old_row = [](const std::string& hash, int seed, double value) {

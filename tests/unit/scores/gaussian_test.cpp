@@ -154,7 +154,7 @@ TEST(Mds, MemoryDoesNotGrowWithTheSamples) {
   PeakMemory memory;
   const auto state = fit_mds(data);
   score_mds(state, data.train.features, {});
-  // Beside the scores: a few blocks of 1024 x 64 f64, and D x D.
+  // In addition to the scores: a few blocks of 1024 x 64 f64, and D x D.
   EXPECT_LT(memory.peak(), rows * 8 + 16 * kBlockRows * d * 8);
 }
 

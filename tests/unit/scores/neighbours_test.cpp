@@ -153,7 +153,7 @@ TEST(Cfood, CountsWhoseNeighbourhoodHoldsTheSample) {
   const auto state = fit_cfood(directions(degrees), {.alpha = 1, .k = 0.05});
   EXPECT_EQ(state.at("bank").size(0), 200);
   EXPECT_EQ(state.at("kpos")[0].item<int64_t>(), 0);
-  // Half a step beside a row: ten rows lie within 4.5 steps; a row's 8th neighbour is at 4 steps,
+  // Half a step from a row: ten rows lie within 4.5 steps; a row's 8th neighbour is at 4 steps,
   // its 9th at 5. trunc(200 f - 1) + 1 = 9 from f = 0.045.
   const auto beside = directions({0.9}).train.features;
   EXPECT_NEAR(score_cfood(state, beside, {}).item<double>(), -0.045, 1e-12);

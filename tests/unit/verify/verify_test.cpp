@@ -55,7 +55,8 @@ constexpr const char* kFiles[] = {"sed_losses.h5",     "sdde_losses.h5", "sed_sc
                                   "sdde_scores.h5",    "metrics.h5",     "sed_member.h5",
                                   "postprocessors.h5", "networks.h5"};
 
-// The cases of all files as on a device, computed by the CPU: stacks of members, f32 beside f64.
+// The cases of all files as on a device, computed by the CPU: stacks of members, f32 as well as
+// f64.
 struct AsOnADevice {
   verify::VerifyCounts counts;
   std::string report;
