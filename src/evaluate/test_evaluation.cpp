@@ -170,7 +170,7 @@ class TestEvaluation {
   }
 
   // A pass over one file of a set, whose rows are appended to those of each ensemble. known: what
-  // the file is told apart from; nullptr: only metrics of labels.
+  // the file is compared with; nullptr: only metrics of labels.
   std::vector<PassResult> evaluate_file(const TestSet& test, const EvaluationSet& file,
                                         const std::vector<PassResult>* known,
                                         std::vector<FileRows>& file_rows) {
