@@ -15,7 +15,7 @@ from setuptools import setup
 
 HERE = pathlib.Path(__file__).resolve().parent
 NATIVE = HERE / "native"
-CORE = ("error.cpp", "random.cpp", "random.hpp", "options.cpp", "options.hpp", "shapes.hpp", "prelude.hpp", "tensor_check.hpp", "pair_information.hpp", "option_page.hpp", "option_page.cpp", "option_table.hpp")
+CORE = ("error.cpp", "random.cpp", "random.hpp", "options.cpp", "options.hpp", "shapes.hpp", "prelude.hpp", "tensor_check.hpp", "pair_information.hpp", "option_page.hpp", "option_page.cpp", "option_table.hpp", "enum_names.hpp")
 
 
 def find_torch():

@@ -41,7 +41,7 @@ line ok folder "and visible to every rank"
 line ok hdf5 "192.0 KiB written by 3 ranks"
 OMP_NUM_THREADS=4096 run_program 1 doctor
 expect_exit 0
-line warning cores "OMP_NUM_THREADS is larger than the set of cores"
+line warning cores "OMP_NUM_THREADS exceeds the number of cores"
 
 # For machines.
 well 3 doctor --json

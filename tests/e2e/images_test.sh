@@ -245,8 +245,11 @@ well 1 evaluate features.toml --quiet --set evaluate.output=features
 well 1 evaluate features.toml --quiet --set evaluate.output=features-written --set evaluate.logits_cache=f32
 rm -rf multihead/results/images/seed-3/states gradcam-1/results/images/seed-3/states
 well 2 evaluate features.toml --quiet --set evaluate.output=features-read --set evaluate.logits_cache=f32
+# The names of result files differ, since they depend on the configuration; the rows do not.
+cat features/*[0-9a-f].csv > expected
 for folder in features-written features-read; do
-  for file in features/*.csv; do expect_same "$file" "$folder/$(basename "$file")"; done
+  cat "$folder"/*[0-9a-f].csv > found
+  expect_same expected found
 done
 
 # The temperature of the corrupted set from validation images with the same corruption; nothing else changes.

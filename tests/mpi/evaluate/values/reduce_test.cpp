@@ -2,9 +2,9 @@
 // ranks; every rank makes all samples and keeps some.
 #include "evaluate/values/reduce.hpp"
 
+#include <gtest/gtest.h>
 #include <dissent/metrics/classification.hpp>
 #include <dissent/metrics/diversity.hpp>
-#include <gtest/gtest.h>
 
 #include <cstdint>
 #include <functional>
