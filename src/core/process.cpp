@@ -254,10 +254,10 @@ CapturedOutput run_captured(const std::vector<std::string>& argv, double timeout
 
   // A program may close its output and continue to run: its end is waited for under the same limit.
   while (!has_ended(process) && steady_s() < end)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
 
   // The whole process group: a launcher that is killed alone would leave its ranks running.
-  const bool timed_out = !has_ended(process);
+  const bool timed_out = steady_s() >= end;
   if (timed_out) kill(-process, SIGKILL);
   output.code = wait_for_exit(process);
   if (timed_out) output.code = kTimedOut;

@@ -41,6 +41,18 @@ TEST(Process, AProgramThatClosesItsOutputAndContinuesIsKilledToo) {
   EXPECT_EQ(run_captured(shell("exec >&- 2>&-; sleep 0.1; exit 5"), 30).code, 5);
 }
 
+// A launcher that ends and leaves a process with its output behind: that one is killed too.
+TEST(Process, WhatALauncherLeavesRunningIsKilled) {
+  auto output = run_captured(shell("sleep 60 & echo $!"), 0.5);
+  EXPECT_EQ(output.code, kTimedOut);
+  ASSERT_FALSE(output.out.empty());
+  output.out.pop_back();  // the end of the line
+
+  // A killed process is a zombie until its new parent has waited for it.
+  const auto state = run_captured(shell("cut -d' ' -f3 /proc/" + output.out + "/stat"));
+  EXPECT_TRUE(state.out.empty() || state.out == "Z\n") << state.out;
+}
+
 TEST(Process, AProgramThatDoesNotExistIsAnError) {
   try {
     start_process({.argv = {"/nowhere/program"}});
