@@ -48,9 +48,14 @@ TEST(Process, WhatALauncherLeavesRunningIsKilled) {
   ASSERT_FALSE(output.out.empty());
   output.out.pop_back();  // the end of the line
 
-  // A killed process is a zombie until its new parent has waited for it.
-  const auto state = run_captured(shell("cut -d' ' -f3 /proc/" + output.out + "/stat"));
-  EXPECT_TRUE(state.out.empty() || state.out == "Z\n") << state.out;
+  // The signal takes a moment, and a killed process is a zombie until its new parent has waited for
+  // it.
+  std::string state;
+  const double start = steady_s();
+  do {
+    state = run_captured(shell("cut -d' ' -f3 /proc/" + output.out + "/stat")).out;
+  } while (!state.empty() && state != "Z\n" && steady_s() - start < 10);
+  EXPECT_TRUE(state.empty() || state == "Z\n") << state;
 }
 
 TEST(Process, AProgramThatDoesNotExistIsAnError) {
